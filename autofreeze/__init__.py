@@ -1,0 +1,1 @@
+"""autofreeze: the best freezing schedule for a pretrained image model, found per data set."""

@@ -1,0 +1,71 @@
+"""The base of every value that autofreeze keeps: frozen, checked once at birth, compared by content."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from autofreeze.errors import ConfigError
+
+
+class Value(BaseModel):
+    """A frozen value. Unknown keys are refused; NaN and infinities are written as text in JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", allow_inf_nan=True)
+
+    @classmethod
+    def parse(cls, data: object, *, where: str = "") -> Self:
+        """Build the value from plain data, all problems told together.
+
+        Args:
+            data: What a YAML or JSON file holds.
+            where: What to name in the error, usually the file.
+
+        Raises:
+            ConfigError: Anything is missing, unknown or out of range.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(explain(error, known=list(cls.model_fields)), where=where) from None
+
+    @property
+    def digest(self) -> str:
+        """Hash of the content, 16 hexadecimal digits; equal values have equal digests."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+def digest_of(data: object) -> str:
+    """Hash plain data (JSON types) to 16 hexadecimal digits, whatever the order of its keys."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """Give ``; did you mean …?`` when a known name is near, else the list of known names."""
+    near = get_close_matches(name.replace("-", "_"), known, n=3, cutoff=0.6)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; known: {', '.join(known)}" if known else ""
+
+
+def explain(error: ValidationError, *, known: list[str] | None = None) -> list[str]:
+    """Put pydantic's findings into one line each: path, what was given, what is allowed."""
+    return [_explain_one(item, known or []) for item in error.errors(include_url=False)]
+
+
+def _explain_one(item: Mapping[str, Any], known: list[str]) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    head = f"{path}: " if path else ""
+    if item["type"] == "extra_forbidden":
+        return f"{head}unknown{did_you_mean(str(item['loc'][-1]), known) if len(item['loc']) == 1 else ''}"
+    if item["type"] == "missing":
+        return f"{head}missing"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{head}{message}"
+    message = message.removeprefix("Input should be ")
+    return f"{head}got {item['input']!r}; must be {message}"
