@@ -54,7 +54,8 @@ def did_you_mean(name: str, known: list[str]) -> str:
 
 def explain(error: ValidationError, *, known: list[str] | None = None) -> list[str]:
     """Put pydantic's findings into one line each: path, what was given, what is allowed."""
-    return [_explain_one(item, known or []) for item in error.errors(include_url=False)]
+    items = error.errors(include_url=False)
+    return [line for item in items for line in _explain_one(item, known or []).split("\n")]
 
 
 def _explain_one(item: Mapping[str, Any], known: list[str]) -> str:
@@ -67,5 +68,5 @@ def _explain_one(item: Mapping[str, Any], known: list[str]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{head}{message}"
-    message = message.removeprefix("Input should be ")
+    message = message.removeprefix("Input should be ").replace(", unable to parse string as a number", "")
     return f"{head}got {item['input']!r}; must be {message}"

@@ -1,0 +1,180 @@
+"""A schedule tied to a model: the optimizer, and who trains at which step.
+
+This is where *frozen* is made true. ``fit`` uses it, and so can any training loop.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from autofreeze.errors import BackboneError
+from autofreeze.groups import LayerGroups
+from autofreeze.layers import layer_groups, module_groups
+from autofreeze.regime import Regime
+from autofreeze.schedule import Schedule, Timetable
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A model's layer groups, and the column that decides the mode of each of its modules."""
+
+    groups: LayerGroups
+    of_module: Mapping[str, int]
+
+    @classmethod
+    def of(cls, model: nn.Module, groups: LayerGroups) -> "Columns":
+        """Read the columns of a model."""
+        return cls(groups, module_groups(model, groups))
+
+
+class BoundSchedule:
+    """A schedule tied to a model.
+
+    Call :meth:`start_epoch` before each epoch and, for a rate curve that moves within the epoch,
+    :meth:`start_step` before each step. Both set the model's modes: do not call ``model.train()`` after
+    them, since that would set frozen BatchNorm moving again.
+
+    Attributes:
+        model: The model, changed in place.
+        optimizer: Holds every parameter from the start; a frozen one has no gradient and is passed over.
+        timetable: The schedule in steps.
+    """
+
+    def __init__(
+        self, schedule: Schedule, model: nn.Module, columns: Columns, regime: Regime, steps_per_epoch: int
+    ) -> None:
+        if schedule.groups != columns.groups.names:
+            raise BackboneError(
+                f"the schedule's groups are {', '.join(schedule.groups)}; the model's are "
+                f"{', '.join(columns.groups.names)}"
+            )
+        self.model = model
+        self.timetable: Timetable = schedule.timetable(steps_per_epoch)
+        self._columns = columns
+        self._regime = regime
+        self._parameters = _parameters_by_column(model, columns.groups)
+        self._trainable: tuple[bool, ...] = ()
+        self.optimizer = make_optimizer(self._parameters, regime)
+
+    @property
+    def trainable(self) -> tuple[bool, ...]:
+        """Which columns train now; empty before the first step."""
+        return self._trainable
+
+    @property
+    def parameters(self) -> tuple[tuple[nn.Parameter, ...], ...]:
+        """Parameters by column."""
+        return self._parameters
+
+    def start_epoch(self, epoch: int) -> bool:
+        """Set modes, trainable parameters and rates for an epoch, from 0.
+
+        Returns:
+            Whether the set of trainable parameters changed.
+        """
+        return self.start_step(min(epoch * self.timetable.steps_per_epoch, self.timetable.total_steps - 1))
+
+    def start_step(self, step: int) -> bool:
+        """Set trainable parameters and rates for a step, from 0; modes too when the set changes.
+
+        Returns:
+            Whether the set of trainable parameters changed.
+        """
+        trainable = self.timetable.trainable(step)
+        changed = trainable != self._trainable
+        if changed:
+            self._switch(trainable)
+            self.set_modes()
+        elif step % self.timetable.steps_per_epoch == 0:
+            self.set_modes()
+        rates = self.timetable.rates(step)
+        for entry in self.optimizer.param_groups:
+            entry["lr"] = rates[entry["column"]] or 0.0
+        return changed
+
+    def set_modes(self) -> None:
+        """Put each module into the mode of its column: train when it trains, eval when it is frozen.
+
+        Clearing ``requires_grad`` does not hold a BatchNorm still: in train mode its running statistics
+        follow every batch. Dropout and stochastic depth of frozen layers are off in eval mode too.
+        """
+        for name, module in self.model.named_modules():
+            trains = self._trainable[self._columns.of_module[name]]
+            module.training = trains and not (self._regime.norm == "eval" and _has_statistics(module))
+
+    def _switch(self, trainable: tuple[bool, ...]) -> None:
+        """Freeze and thaw: who goes on keeps its optimizer state, who comes in starts with none."""
+        before = self._trainable or (False,) * len(trainable)
+        for parameters, was, trains in zip(self._parameters, before, trainable, strict=True):
+            for parameter in parameters:
+                parameter.requires_grad_(trains)
+                if was and not trains:
+                    self.optimizer.state.pop(parameter, None)
+        self._trainable = trainable
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def bind(
+    schedule: Schedule,
+    model: nn.Module,
+    *,
+    steps_per_epoch: int = 1,
+    regime: Regime | None = None,
+    image_size: int | None = None,
+) -> BoundSchedule:
+    """Tie a schedule to a timm model whose layer groups bear the schedule's names.
+
+    Args:
+        schedule: The schedule.
+        model: A timm model, its parameters in float32.
+        steps_per_epoch: Optimizer steps in one epoch; 1 changes rates once per epoch only.
+        regime: Optimizer and weight decay; the default regime when left out.
+        image_size: For measuring the groups; timm's configuration when left out.
+
+    Raises:
+        BackboneError: No granularity gives the model these groups.
+    """
+    for granularity in ("auto", "coarse", "fine", len(schedule.groups) - 1):
+        groups = layer_groups(model, granularity, image_size)
+        if groups.names == schedule.groups:
+            columns = Columns.of(model, groups)
+            return BoundSchedule(schedule, model, columns, regime or Regime(), steps_per_epoch)
+    raise BackboneError(
+        f"the schedule's groups are {', '.join(schedule.groups)}; this model has "
+        f"{', '.join(layer_groups(model, 'auto', image_size).names)}"
+    )
+
+
+def make_optimizer(
+    parameters: tuple[tuple[nn.Parameter, ...], ...], regime: Regime
+) -> torch.optim.Optimizer:
+    """Build the optimizer: two groups for each column, with and without weight decay.
+
+    Biases and other one-dimensional parameters never decay, as in timm.
+    """
+    entries = []
+    for column, members in enumerate(parameters):
+        for decays in (True, False):
+            part = [parameter for parameter in members if (parameter.ndim > 1) == decays]
+            if part:
+                decay = regime.weight_decay if decays else 0.0
+                entries.append({"params": part, "weight_decay": decay, "column": column, "lr": 0.0})
+    if regime.optimizer == "sgd":
+        return torch.optim.SGD(entries, lr=0.0, momentum=regime.momentum, nesterov=regime.momentum > 0)
+    return torch.optim.AdamW(entries, lr=0.0, fused=True)
+
+
+def _parameters_by_column(model: nn.Module, groups: LayerGroups) -> tuple[tuple[nn.Parameter, ...], ...]:
+    named = dict(model.named_parameters())
+    missing = [name for group in groups.groups for name in group.parameters if name not in named]
+    if missing or len(named) != sum(len(group.parameters) for group in groups.groups):
+        raise BackboneError(f"the layer groups do not cover the model; first difference: {missing[:1]}")
+    return tuple(tuple(named[name] for name in group.parameters) for group in groups.groups)
+
+
+def _has_statistics(module: nn.Module) -> bool:
+    """Whether a module follows the batches it sees, as BatchNorm does."""
+    return cast(object, getattr(module, "running_mean", None)) is not None

@@ -1,0 +1,49 @@
+"""What a schedule costs, in work instead of seconds.
+
+The unit is the *forward-equivalent*: one forward pass of one image through the whole model. A backward
+pass through a layer costs twice its forward pass (gradients of inputs and of weights). Decisions count
+work and never look at a clock, so that the same command gives the same study.
+"""
+
+from collections.abc import Sequence
+
+from autofreeze.schedule import Timetable
+
+
+def step_work(work_shares: Sequence[float], trainable: Sequence[bool], n_images: int) -> float:
+    """Work of one training step.
+
+    The backward pass runs from the head down to the lowest column that trains.
+
+    Args:
+        work_shares: Share of forward work by column, stem first.
+        trainable: Which columns train.
+        n_images: Images in the step.
+
+    Returns:
+        Forward-equivalents.
+    """
+    lowest = next(column for column, trains in enumerate(trainable) if trains)
+    return n_images * (1 + 2 * sum(work_shares[lowest:]))
+
+
+def run_work(timetable: Timetable, work_shares: Sequence[float], *, n_train: int, n_val: int) -> float:
+    """Work of a whole run: its training steps, and one validation at the end of each epoch.
+
+    Args:
+        timetable: The schedule at this number of steps per epoch.
+        work_shares: Share of forward work by column, stem first.
+        n_train: Images in the training part.
+        n_val: Images in the validation part.
+
+    Returns:
+        Forward-equivalents.
+    """
+    per_step = n_train / timetable.steps_per_epoch
+    work = n_val * float(len(timetable.epoch_ends))
+    start = 0
+    for phase, end in zip(timetable.schedule.phases, timetable.ends, strict=True):
+        trainable = [lr is not None for lr in phase.lrs]
+        work += (end - start) * step_work(work_shares, trainable, 1) * per_step
+        start = end
+    return work

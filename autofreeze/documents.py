@@ -1,0 +1,141 @@
+"""Reading and writing YAML and whole files: positions for messages, nothing half written."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from autofreeze.errors import ConfigError
+
+MAX_BYTES = 1_000_000
+"""Larger than any schedule or space that a person wrote."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file as plain data, and the line of each key for messages."""
+
+    data: Any
+    lines: dict[tuple[str | int, ...], int] = field(default_factory=dict)
+    """Path of keys and indices -> line, counted from 1."""
+
+    def line_of(self, *path: str | int) -> str:
+        """``line 7`` for messages, or nothing when the place is not known."""
+        line = self.lines.get(path)
+        return f"line {line}" if line else ""
+
+
+def read_yaml(path: str | Path) -> Document:
+    """Read a YAML 1.2 file (``1e-4`` is a number, a repeated key is an error).
+
+    Raises:
+        ConfigError: The file is missing, unreadable, too large or not YAML.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"larger than {MAX_BYTES:,} bytes; this is no schedule or space", where=str(path))
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"cannot be read: {reason}", where=str(path)) from None
+    return parse_yaml(text, where=str(path))
+
+
+def parse_yaml(text: str, *, where: str = "") -> Document:
+    """Parse YAML text; see :func:`read_yaml`."""
+    try:
+        loaded = YAML(typ="rt").load(text)
+    except DuplicateKeyError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError(f"line {line}: {str(error.problem).split(' with value')[0]}", where=where) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"{line}not valid YAML: {error.problem or error.context}", where=where) from None
+    except (YAMLError, RecursionError, ValueError) as error:
+        raise ConfigError(f"not valid YAML: {error}", where=where) from None
+    return Document(_plain(loaded), dict(_lines(loaded, ())))
+
+
+def _plain(node: Any) -> Any:
+    """Strip ruamel's comment-keeping types down to what JSON knows."""
+    if isinstance(node, CommentedMap):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, CommentedSeq):
+        return [_plain(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _lines(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], int]]:
+    if isinstance(node, CommentedMap):
+        for key, value in node.items():
+            yield (*path, str(key)), node.lc.key(key)[0] + 1
+            yield from _lines(value, (*path, str(key)))
+    elif isinstance(node, CommentedSeq):
+        for index, value in enumerate(node):
+            yield (*path, index), node.lc.item(index)[0] + 1
+            yield from _lines(value, (*path, index))
+
+
+def to_yaml(data: Any, *, header: str = "") -> str:
+    """Write plain data as YAML text: blocks, with mappings of plain scalars on one line.
+
+    Args:
+        data: JSON types.
+        header: Comment lines to put above, without the ``#``.
+    """
+    yaml = YAML(typ="rt")
+    yaml.width = 160
+    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    stream = StringIO()
+    yaml.dump(_styled(data, depth=0), stream)
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())
+    return comment + stream.getvalue()
+
+
+def _styled(data: Any, depth: int) -> Any:
+    if isinstance(data, dict):
+        node = CommentedMap((key, _styled(value, depth + 1)) for key, value in data.items())
+        if depth > 1 and not any(isinstance(value, dict | list) for value in data.values()):
+            node.fa.set_flow_style()
+        return node
+    if isinstance(data, list | tuple):
+        items = CommentedSeq(_styled(value, depth + 1) for value in data)
+        if not any(isinstance(value, dict | list | tuple) for value in data):
+            items.fa.set_flow_style()
+        return items
+    return data
+
+
+def write_yaml(path: str | Path, data: Any, *, header: str = "") -> None:
+    """Write plain data to a YAML file, whole or not at all."""
+    write_text(path, to_yaml(data, header=header))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a file whole: into a temporary neighbour, to disk, then renamed into place."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,90 @@
+"""Jobs and their records: what a study hands to an executor, and what comes back."""
+
+from typing import Self
+
+from pydantic import Field
+
+from autofreeze.regime import Regime
+from autofreeze.schedule import Schedule
+from autofreeze.values import Value, digest_of
+
+
+class Job(Value):
+    """One training run: a trial's schedule and regime on one fold with one seed."""
+
+    trial: int = Field(ge=0)
+    fold: int = Field(ge=0)
+    seed: int
+    schedule: Schedule
+    regime: Regime
+
+    @property
+    def key(self) -> str:
+        """Name of the job, unique in a study."""
+        return f"{self.trial}.{self.fold}"
+
+    @property
+    def recipe_digest(self) -> str:
+        """Hash of what is trained, whatever the trial's number: equal ones are one run."""
+        schedule = self.schedule.canonical()
+        return digest_of([schedule.model_dump(mode="json"), self.regime.model_dump(mode="json"), self.seed])
+
+
+class EpochRecord(Value):
+    """What one epoch of one run gave. Losses in nats, rates and norms by column (None: frozen)."""
+
+    epoch: int = Field(ge=0)
+    """From 0. The last epoch may be shorter than the others."""
+
+    epochs_done: float
+    """Epochs trained when the record was taken, as a decimal number."""
+
+    step: int
+    """Optimizer steps done."""
+
+    train_loss: float
+    """Mean over the images of the epoch, augmented, in training mode."""
+
+    phase_start_loss: float
+    """Training loss over the first steps of the phase that the epoch ends in."""
+
+    val_loss: float
+    """Mean log loss over the validation images, without smoothing or class weights."""
+
+    value: float
+    """The study's metric on the validation images, 0..1."""
+
+    correct: str
+    """Per-image correctness on the validation images, in order, as ``metrics.pack`` writes it."""
+
+    n_val: int
+    rates: tuple[float | None, ...]
+    """Learning rates of the epoch's last step."""
+
+    grad_norms: tuple[float | None, ...]
+    """Median over the epoch's steps of the gradient's 2-norm."""
+
+    grad_norms_max: tuple[float | None, ...]
+    work: float
+    """Forward-equivalents since the start of the run."""
+
+    seconds: float
+    """Seconds of training and validation since the start of the run."""
+
+    epochs_since_unfreeze: float
+    """Epochs since the schedule's last thaw; negative before it."""
+
+    diverged: str = ""
+    """Why the run cannot go on, such as ``non-finite loss at step 17``; empty when it can."""
+
+    last: bool = False
+    """Whether the run ends here."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the record holds a value that may be compared."""
+        return not self.diverged and self.value == self.value and self.val_loss == self.val_loss
+
+    def same_as(self, other: Self) -> bool:
+        """Whether both tell the same curve; seconds are left out, since they never repeat."""
+        return self.model_copy(update={"seconds": 0.0}) == other.model_copy(update={"seconds": 0.0})

@@ -1,0 +1,411 @@
+"""Search spaces: which schedules and regimes a study may try.
+
+A :class:`SpaceSpec` is what a YAML file says, whatever the model and the length of the run. Resolved for
+the columns of one model and one length it is a :class:`Space`, which draws from any Optuna trial.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import ValidationError
+
+from autofreeze import recipes
+from autofreeze.documents import Document, parse_yaml, read_yaml
+from autofreeze.errors import ConfigError
+from autofreeze.regime import Regime
+from autofreeze.schedule import Schedule
+from autofreeze.values import Value, did_you_mean, explain
+
+Scalar = bool | int | float | str
+Shape = Literal["flat", "one_block", "chain_thaw"]
+
+
+class Trial(Protocol):
+    """What a space asks of a trial: Optuna's ``Trial`` and ``FixedTrial`` have it."""
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
+    ) -> float:
+        """Draw a decimal number."""
+        ...
+
+    def suggest_int(self, name: str, low: int, high: int) -> int:
+        """Draw a whole number."""
+        ...
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Draw one of a list."""
+        ...
+
+
+class Range(Value):
+    """An axis between two ends. Epochs may be written as ``40%`` of the run, depths as ``all`` or ``50%``."""
+
+    low: float | str
+    high: float | str
+    log: bool = False
+    step: float | None = None
+
+
+class Choice(Value):
+    """An axis over a list."""
+
+    options: tuple[Scalar, ...]
+
+
+Axis = Range | Choice | Scalar
+"""A scalar is fixed: not searched."""
+
+EPOCH_AXES = ("warmup_epochs", "unfreeze_every", "lr_ramp_epochs")
+RATE_AXES = ("head_lr", "backbone_ratio", "depth_ratio", "group_offset")
+SCHEDULE_AXES: dict[Shape, tuple[str, ...]] = {
+    "flat": (
+        "warmup_epochs", "unfreeze_depth", "unfreeze_every", "freeze_stem", "rates", *RATE_AXES,
+        "curve", "curve_over", "lr_ramp_epochs",
+    ),
+    "one_block": ("warmup_epochs", "block", "head_lr", "backbone_ratio", "curve", "curve_over", "lr_ramp_epochs"),
+    "chain_thaw": ("head_lr", "backbone_ratio", "curve", "curve_over", "lr_ramp_epochs"),
+}  # fmt: skip
+REGIME_AXES = tuple(Regime.model_fields)
+NEEDED = ("head_lr",)
+
+DEFAULTS: dict[str, Axis] = {
+    "warmup_epochs": 0.0, "unfreeze_depth": "all", "unfreeze_every": 0.0, "freeze_stem": False,
+    "rates": "decay", "backbone_ratio": 0.1, "depth_ratio": 1.0, "group_offset": 1.0,
+    "curve": "cosine", "curve_over": "run", "lr_ramp_epochs": 0.0, "block": Range(low=0, high="all"),
+}  # fmt: skip
+
+PARTNER_VIEWS = ("mixup", "cutmix")
+
+
+class SpaceSpec(Value):
+    """A search space as written: an axis for each name; what is left out has its default, fixed."""
+
+    name: str
+    shape: Shape = "flat"
+    axes: dict[str, Axis]
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> "SpaceSpec":
+        """Read a shipped space by name, or a YAML file by path.
+
+        Raises:
+            ConfigError: No such space, or the file is wrong: everything wrong is told at once, with lines.
+        """
+        path = Path(name_or_path)
+        if path.suffix not in (".yaml", ".yml"):
+            path = shipped_spaces().get(str(name_or_path), path)
+            if path.suffix not in (".yaml", ".yml"):
+                hint = did_you_mean(str(name_or_path), list(shipped_spaces()))
+                raise ConfigError(f"no search space is called {str(name_or_path)!r}{hint}; or give a .yaml file")
+        return cls.from_document(read_yaml(path), name=path.stem, where=str(name_or_path))
+
+    @classmethod
+    def from_text(cls, text: str, *, name: str = "space") -> "SpaceSpec":
+        """Read a space from YAML text; see :meth:`load`."""
+        return cls.from_document(parse_yaml(text, where=name), name=name, where=name)
+
+    @classmethod
+    def from_document(cls, document: Document, *, name: str, where: str) -> "SpaceSpec":
+        """Check a parsed YAML file and build the space."""
+        if not isinstance(document.data, dict):
+            raise ConfigError("must be a mapping of axis names to ranges, lists or values", where=where)
+        data = dict(document.data)
+        shape = data.pop("shape", "flat")
+        if shape not in SCHEDULE_AXES:
+            raise ConfigError(f"shape: got {shape!r}; must be one of {', '.join(SCHEDULE_AXES)}", where=where)
+        axes, problems = _read_axes(data, document, shape)
+        if problems:
+            raise ConfigError(problems, where=where)
+        return cls(name=name, shape=shape, axes=axes)
+
+    def resolve(self, groups: Sequence[str], epochs: float) -> "Space":
+        """Fit the space to the columns of a model and the length of a run.
+
+        Raises:
+            ConfigError: A range does not fit them, such as a depth beyond the backbone.
+        """
+        return Space(self, tuple(groups), epochs)
+
+
+def shipped_spaces() -> dict[str, Path]:
+    """Name -> file of the spaces that come with autofreeze."""
+    package = Path(__file__).parent
+    for folder in (package / "search_spaces", package.parent / "search_spaces"):
+        if folder.is_dir():
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {}
+
+
+def _read_axes(
+    data: Mapping[str, Any], document: Document, shape: Shape
+) -> tuple[dict[str, Axis], list[str]]:
+    known = [*SCHEDULE_AXES[shape], *REGIME_AXES]
+    axes: dict[str, Axis] = {}
+    problems = []
+    for name, value in data.items():
+        line = document.line_of(name)
+        head = f"{line}: {name}" if line else name
+        if name in PARTNER_VIEWS:
+            problems.append(f"{head}: {_partner_reason(name)}")
+        elif name not in known:
+            problems.append(f"{head}: unknown{did_you_mean(name, ['shape', *known])}")
+        else:
+            axis, found = _read_axis(name, value)
+            problems += [f"{head}{problem}" for problem in found]
+            if axis is not None:
+                axes[name] = axis
+    problems += [f"{name}: missing" for name in NEEDED if name not in data]
+    return axes, problems
+
+
+def _partner_reason(name: str) -> str:
+    return (
+        f"{name} mixes an image with a partner, so that a view is no longer a pure function of one image; "
+        "it is refused in a search. Leave it out, and add it to the final training"
+    )
+
+
+def _read_axis(name: str, value: Any) -> tuple[Axis | None, list[str]]:
+    """Read one axis; problems start with ``.key: `` or ``: ``."""
+    if isinstance(value, dict):
+        try:
+            axis = Range.model_validate(value)
+        except ValidationError as error:
+            return None, [f".{line}" for line in explain(error, known=list(Range.model_fields))]
+        return axis, [f"{problem}" for problem in _problems_of_range(name, axis)]
+    if isinstance(value, list):
+        if not value or any(not isinstance(option, Scalar) for option in value):
+            return None, [f": got {value!r}; a list must hold at least one plain value"]
+        problems = [line for option in value for line in _problems_of_value(name, option)]
+        return Choice(options=tuple(value)), problems
+    if not isinstance(value, Scalar):
+        return None, [f": got {value!r}; must be a value, a list, or {{low: …, high: …}}"]
+    return value, _problems_of_value(name, value)
+
+
+def _problems_of_range(name: str, axis: Range) -> list[str]:
+    problems = []
+    for key, end in (("low", axis.low), ("high", axis.high)):
+        problems += [f".{key}{line}" for line in _problems_of_end(name, end)]
+    if problems:
+        return problems
+    low, high = axis.low, axis.high
+    if isinstance(low, int | float) and isinstance(high, int | float) and low > high:
+        problems.append(f": low is {low:g} and high is {high:g}; low must not exceed high")
+    if axis.log and isinstance(low, int | float) and low <= 0:
+        problems.append(f".low: got {low:g}; must be > 0 on a logarithmic axis")
+    if axis.step is not None and (axis.log or not 0 < axis.step < math.inf):
+        problems.append(f".step: got {axis.step:g}; must be > 0, and not on a logarithmic axis")
+    return problems
+
+
+def _problems_of_end(name: str, end: float | str) -> list[str]:
+    if isinstance(end, str):
+        if name in (*EPOCH_AXES, "unfreeze_depth", "block") and _percent(end) is not None:
+            return []
+        if name in ("unfreeze_depth", "block") and end == "all":
+            return []
+        return [f": got {end!r}; must be a number{_allowed_words(name)}"]
+    if not math.isfinite(end) or end < 0 or (name in RATE_AXES and end <= 0):
+        return [f": got {end:g}; must be a number {'> 0' if name in RATE_AXES else '>= 0'}"]
+    return []
+
+
+def _allowed_words(name: str) -> str:
+    if name in EPOCH_AXES:
+        return " of epochs, or a share of the run such as 40%"
+    return ", all, or a share such as 50%" if name in ("unfreeze_depth", "block") else ""
+
+
+def _problems_of_value(name: str, value: Scalar) -> list[str]:
+    """Problems of a fixed value or an option."""
+    if name in (*EPOCH_AXES, "unfreeze_depth", "block", *RATE_AXES):
+        if isinstance(value, bool):
+            return [f": got {value}; must be a number{_allowed_words(name)}"]
+        return _problems_of_end(name, value)
+    allowed: dict[str, tuple[Scalar, ...]] = {
+        "rates": ("one", "decay", "per_group"), "freeze_stem": (False, True),
+        "curve": ("constant", "cosine"), "curve_over": ("run", "phase"),
+    }  # fmt: skip
+    if name in allowed:
+        words = ", ".join(str(option) for option in allowed[name])
+        return [] if value in allowed[name] else [f": got {value!r}; must be one of {words}"]
+    if name == "views" and value in PARTNER_VIEWS:
+        return [f": {_partner_reason(str(value))}"]
+    try:
+        Regime.model_validate({name: value})
+    except ValidationError as error:
+        return [f": {line.partition(': ')[2]}" for line in explain(error)]
+    return []
+
+
+def _percent(text: str) -> float | None:
+    """Share 0..1 of a text such as ``40%``."""
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        return None
+    return share if text.endswith("%") and 0 <= share <= 1 else None
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space for one model and one length of run.
+
+    Every axis is drawn in every trial, under the same name, so that a sampler sees one joint model.
+    """
+
+    spec: SpaceSpec
+    groups: tuple[str, ...]
+    epochs: float
+
+    def __post_init__(self) -> None:
+        _ = self.axes  # resolved at once, so that what does not fit is told before anything runs
+
+    def suggest(self, trial: Trial) -> tuple[Schedule, Regime]:
+        """Draw a schedule and a regime.
+
+        Args:
+            trial: Any Optuna trial, or anything with its ``suggest_*`` methods.
+        """
+        return self.build({name: _draw(trial, name, axis) for name, axis in self.axes.items()})
+
+    @cached_property
+    def axes(self) -> dict[str, "Range | Choice | Scalar"]:
+        """Every axis by the name it has in the study, its ends resolved to numbers."""
+        shape_axes = SCHEDULE_AXES[self.spec.shape]
+        written = {name: DEFAULTS[name] for name in shape_axes if name in DEFAULTS} | self.spec.axes
+        resolved: dict[str, Axis] = {}
+        for name in (*shape_axes, *REGIME_AXES):
+            if name not in written:
+                continue
+            axis = self._resolve(name, written[name])
+            if name == "group_offset":
+                if self._frees_each_group(written):
+                    resolved |= {f"group_offset_{turn + 1}": axis for turn in range(self.n_backbone)}
+            else:
+                resolved[name] = axis
+        return resolved
+
+    @property
+    def n_backbone(self) -> int:
+        """Layer groups below the head."""
+        return len(self.groups) - 1
+
+    @property
+    def searched(self) -> dict[str, "Range | Choice"]:
+        """The axes that are not fixed."""
+        return {name: axis for name, axis in self.axes.items() if isinstance(axis, Range | Choice)}
+
+    def build(self, params: Mapping[str, Any]) -> tuple[Schedule, Regime]:
+        """Build the schedule and the regime of a point of the space.
+
+        Args:
+            params: A value for each axis of :attr:`axes`; axes that are left out keep their defaults.
+        """
+        values = dict(params)
+        regime = Regime(**{name: values.pop(name) for name in REGIME_AXES if name in values})
+        offsets = [values.pop(f"group_offset_{turn + 1}", 1.0) for turn in range(self.n_backbone)]
+        if self.spec.shape == "flat":
+            return recipes.gradual(self.groups, self.epochs, group_offsets=offsets, **values), regime
+        recipe = recipes.one_block if self.spec.shape == "one_block" else recipes.chain_thaw
+        return recipe(self.groups, self.epochs, **values), regime
+
+    def place(self, params: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Give the searched parameters of a point, moved to the grid; None when it lies outside.
+
+        Args:
+            params: A value for some axes; the others take a fixed axis's value, or stay open.
+        """
+        if self.spec.shape != "flat":
+            return None
+        placed: dict[str, Any] = {}
+        for name, axis in self.axes.items():
+            if name not in params:
+                if isinstance(axis, Range | Choice):
+                    placed[name] = _middle(axis)
+                continue
+            value = _nearest(axis, params[name])
+            if value is None:
+                return None
+            if isinstance(axis, Range | Choice):
+                placed[name] = value
+        return placed
+
+    def _frees_each_group(self, written: Mapping[str, Axis]) -> bool:
+        rates = written["rates"]
+        return "per_group" in (rates.options if isinstance(rates, Choice) else (rates,))
+
+    def _resolve(self, name: str, axis: Axis) -> Axis:
+        if not isinstance(axis, Range):
+            if isinstance(axis, Choice):
+                return Choice(options=tuple(self._number(name, option) for option in axis.options))
+            return self._number(name, axis)
+        low, high, step = self._number(name, axis.low), self._number(name, axis.high), axis.step
+        assert not isinstance(low, str | bool)
+        assert not isinstance(high, str | bool)
+        if name in EPOCH_AXES:
+            step = step or distinct_lengths_step(low, high)
+            high = low + step * math.floor((high - low) / step + 1e-9)
+        if high < low:
+            raise ConfigError(f"{name}: low is {low:g} and high is {high:g} for this model and run; widen it")
+        return low if low == high else Range(low=low, high=high, log=axis.log, step=step)
+
+    def _number(self, name: str, value: Scalar) -> Scalar:
+        """Resolve ``40%``, ``all`` and whole depths; other values stay as they are."""
+        if name in EPOCH_AXES:
+            share = _percent(value) if isinstance(value, str) else None
+            return share * self.epochs if share is not None else float(value)
+        if name == "unfreeze_depth":
+            share = _percent(value) if isinstance(value, str) else None
+            depth: Any = share if share is not None else value
+            if share is None and isinstance(value, float) and value.is_integer():
+                depth = int(value)
+            return recipes.resolve_depth(depth, self.n_backbone)
+        if name == "block":
+            share = _percent(value) if isinstance(value, str) else None
+            last = self.n_backbone - 1
+            return last if value == "all" else round(share * last) if share is not None else int(value)
+        return value
+
+
+def distinct_lengths_step(low: float, high: float) -> float:
+    """Step between the distinct lengths that a range of epochs offers: whole epochs when at least three
+    fit, else halves, else quarters.
+    """
+    return next((step for step in (1.0, 0.5) if (high - low) / step >= 2 - 1e-9), 0.25)
+
+
+def _draw(trial: Trial, name: str, axis: Axis) -> Any:
+    if isinstance(axis, Choice):
+        return trial.suggest_categorical(name, axis.options)
+    if not isinstance(axis, Range):
+        return axis
+    low, high = float(axis.low), float(axis.high)
+    if name in ("unfreeze_depth", "block", "batch_size"):
+        return trial.suggest_int(name, int(low), int(high))
+    return trial.suggest_float(name, low, high, step=axis.step, log=axis.log)
+
+
+def _nearest(axis: Axis, value: Any) -> Any | None:
+    """The value on the axis's grid, or None when the axis does not reach it."""
+    if isinstance(axis, Choice):
+        return value if value in axis.options else None
+    if not isinstance(axis, Range):
+        return value if value == axis else None
+    low, high = float(axis.low), float(axis.high)
+    if axis.step:
+        value = low + axis.step * round((value - low) / axis.step)
+    return value if low * (1 - 1e-9) <= value <= high * (1 + 1e-9) else None
+
+
+def _middle(axis: Range | Choice) -> Any:
+    """A value for an axis that does not matter: neutral (1) when it can be, else the first or lowest."""
+    if isinstance(axis, Choice):
+        return axis.options[0]
+    return 1.0 if float(axis.low) <= 1.0 <= float(axis.high) and not axis.step else axis.low
