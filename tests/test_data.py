@@ -1,0 +1,240 @@
+"""What a folder of images is taken to say."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from timm.data.readers.reader_image_folder import ReaderImageFolder
+
+from autofreeze.data import open_dataset
+from autofreeze.errors import ConfigError, DataError
+
+REAL = os.environ.get("AUTOFREEZE_TEST_DATA")
+
+
+def draw(path: Path, shade: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((6, 5, 3), shade % 256, np.uint8) + np.arange(5, dtype=np.uint8)[:, None]).save(
+        path
+    )
+
+
+def fill(root: Path, counts: dict[str, int], *, start: int = 0) -> Path:
+    """Make ``count`` images, all different, in each folder."""
+    shade = start
+    for folder, count in counts.items():
+        for number in range(count):
+            draw(root / folder / f"{number}.png", shade)
+            shade += 1
+    return root
+
+
+def test_train_val_and_test_folders_are_taken_as_they_are(tmp_path):
+    root = fill(tmp_path / "pets", {"train/cat": 3, "train/dog": 4, "valid/cat": 2, "test/dog": 1})
+    dataset = open_dataset(root)
+    assert dataset.name == "pets"
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.counts == {"train": (3, 4), "val": (2, 0), "test": (0, 1)}
+    assert {dataset.paths[image] for image in dataset.val} == {"valid/cat/0.png", "valid/cat/1.png"}
+    assert dataset.layout == "train/, valid/ and test/, one folder per class"
+    for part in (dataset.train, dataset.val, dataset.test):
+        assert all(
+            dataset.paths[image].split("/")[1] == dataset.classes[dataset.labels[image]] for image in part
+        )
+
+
+def test_a_training_folder_without_a_test_folder_leaves_no_test_part(tmp_path):
+    dataset = open_dataset(fill(tmp_path, {"train/a": 10, "train/b": 10}))
+    assert dataset.counts == {"train": (10, 10), "val": (0, 0), "test": (0, 0)}
+
+
+def test_plain_class_folders_hold_out_the_asked_share_of_each_class(tmp_path):
+    root = fill(tmp_path, {"a": 20, "b": 40, "c": 2, "d": 3})
+    assert open_dataset(root).counts == {"train": (16, 32, 2, 2), "val": (0, 0, 0, 0), "test": (4, 8, 0, 1)}
+    assert open_dataset(root, test_share=0).counts["test"] == (0, 0, 0, 0)
+    assert open_dataset(root, test_share=0.5).counts["test"] == (10, 20, 0, 1)
+
+
+def test_the_held_out_part_follows_from_seed_and_content_alone(tmp_path):
+    here, there = fill(tmp_path / "here", {"a": 20, "b": 20}), tmp_path / "there"
+    shutil.copytree(here, there)
+    for path in sorted(there.rglob("*.png")):
+        path.rename(path.with_name(f"renamed-{99 - int(path.stem)}.png"))
+    first, second, other = (
+        open_dataset(here, seed=1),
+        open_dataset(there, seed=1),
+        open_dataset(here, seed=2),
+    )
+    held = [{dataset.content[image] for image in dataset.test} for dataset in (first, second, other)]
+    assert held[0] == held[1]
+    assert held[0] != held[2]
+
+
+def test_byte_equal_images_never_lie_on_both_sides_of_the_held_out_part(tmp_path):
+    fill(tmp_path, {"a": 20, "b": 20})
+    for path in list((tmp_path / "a").iterdir()):
+        for copy in range(3):
+            shutil.copy(path, path.with_name(f"{path.stem}-copy{copy}.png"))
+    for seed in range(20):
+        dataset = open_dataset(tmp_path, seed=seed)
+        assert len(dataset.test) > 0
+        assert len(dataset.leaked) == 0
+
+
+def test_test_images_that_are_also_training_images_are_told(tmp_path):
+    root = fill(tmp_path, {"train/a": 3, "train/b": 3, "test/a": 2})
+    shutil.copy(root / "train/b/1.png", root / "test/a/9.png")
+    dataset = open_dataset(root)
+    # test/a/0.png and 1.png are new shades; 9.png is the copy.
+    assert [dataset.paths[image] for image in dataset.leaked] == ["test/a/9.png"]
+
+
+def test_a_users_validation_part_is_pooled_only_when_asked(tmp_path):
+    root = fill(tmp_path, {"train/a": 3, "train/b": 3, "val/a": 2, "val/b": 2})
+    kept, pooled = open_dataset(root), open_dataset(root, resplit=True)
+    assert (len(kept.train), len(kept.val)) == (6, 4)
+    assert (len(pooled.train), len(pooled.val)) == (10, 0)
+    assert kept.fingerprint != pooled.fingerprint
+
+
+def test_the_fingerprint_follows_the_data_and_not_its_place(tmp_path):
+    here = fill(tmp_path / "here", {"train/a": 3, "train/b": 3})
+    there = tmp_path / "some" / "where else"
+    shutil.copytree(here, there)
+    fingerprint = open_dataset(here).fingerprint
+    assert len(fingerprint) == 16
+    assert int(fingerprint, 16) >= 0
+    assert open_dataset(there).fingerprint == fingerprint
+    draw(there / "train/a/2.png", 200)
+    assert open_dataset(there).fingerprint != fingerprint
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "train/b").rename(root / "train/bb"),
+        lambda root: (root / "train/a/0.png").unlink(),
+        lambda root: (root / "train/a/0.png").rename(root / "train/b/0b.png"),
+        lambda root: (root / "test").rename(root / "val"),
+    ],
+    ids=["class name", "one image fewer", "another label", "another part"],
+)
+def test_every_change_of_meaning_changes_the_fingerprint(tmp_path, change):
+    root = fill(tmp_path / "data", {"train/a": 4, "train/b": 4, "test/a": 1})
+    before = open_dataset(root).fingerprint
+    change(root)
+    assert open_dataset(root).fingerprint != before
+
+
+def test_image_ids_do_not_depend_on_the_order_of_the_file_system(tmp_path):
+    names = ["1.png", "01.png", "001.png", "A.png", "a.png", "10.png", "2.png"]
+    orders = []
+    for place, listed in enumerate((names, names[::-1])):
+        for name in listed:
+            draw(tmp_path / str(place) / "x" / name, names.index(name))
+            draw(tmp_path / str(place) / "y" / name, 100 + names.index(name))
+        orders.append(open_dataset(tmp_path / str(place)).paths)
+    assert orders[0] == orders[1]
+    assert orders[0][:7] == tuple(
+        f"x/{name}" for name in ("001.png", "01.png", "1.png", "2.png", "10.png", "A.png", "a.png")
+    )
+
+
+def test_hidden_files_and_folders_are_passed_over(tmp_path):
+    root = fill(tmp_path, {"train/a": 2, "train/b": 2})
+    for hidden in (".ipynb_checkpoints/0.png", "train/.cache/0.png", "train/a/._0.png", "__MACOSX/a/0.png"):
+        draw(root / hidden, 77)
+    assert open_dataset(root).counts["train"] == (2, 2)
+
+
+def test_a_class_that_is_called_train_is_a_class(tmp_path):
+    dataset = open_dataset(fill(tmp_path, {"car": 5, "bus": 5, "train": 5}))
+    assert dataset.classes == ("bus", "car", "train")
+
+
+def test_part_folders_are_found_in_any_case(tmp_path):
+    assert open_dataset(fill(tmp_path, {"Train/a": 2, "Train/b": 2, "TEST/a": 1})).counts["test"] == (1, 0)
+
+
+BAD = {
+    "no images": ({}, {"a": 0}, "no images; looked for .png, .jpg, .jpeg"),
+    "one class": ({"train/a": 3}, {}, "only one class (a)"),
+    "one image": ({"train/a": 3, "train/b": 1}, {}, "class b: 1 training image; at least 2"),
+    "one image, plain": ({"a": 3, "b": 1}, {}, "class b: 1 training image; at least 2"),
+    "loose": ({".": 3}, {}, "3 images lie outside class folders"),
+    "loose in train": ({"train": 3}, {}, "train/0.png: 3 images lie outside class folders"),
+    "unlabelled test": ({"train/a": 2, "train/b": 2, "test": 2}, {}, "test/0.png: 2 images lie outside"),
+    "too deep": ({"a/x": 2, "b/x": 2}, {}, "a/x/0.png: 4 images lie deeper"),
+    "empty class": ({"train/a": 2, "train/b": 2}, {"train/c": 0}, "train/c: no images in this folder"),
+    "empty test": ({"train/a": 2, "train/b": 2}, {"test": 0}, "test/: no images"),
+    "strange class": ({"train/a": 2, "train/b": 2, "val/c": 1}, {}, "val/c: no such class in train/"),
+    "no train": ({"val/a": 2, "test/a": 2}, {}, "has test/ and val/ but no train/"),
+    "two vals": ({"train/a": 2, "val/a": 2, "valid/a": 2}, {}, "has both val/ and valid/; keep one"),
+}
+
+
+@pytest.mark.parametrize(("counts", "empty", "words"), BAD.values(), ids=BAD.keys())
+def test_a_folder_that_cannot_be_used_is_refused_in_words(tmp_path, counts, empty, words):
+    fill(tmp_path, counts)
+    for folder in empty:
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        open_dataset(tmp_path)
+    assert words in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
+def test_all_findings_are_told_at_once(tmp_path):
+    fill(tmp_path, {"train/a": 2, "train/b": 2, "train": 1, "val/x": 1, "test/y": 1})
+    with pytest.raises(DataError) as caught:
+        open_dataset(tmp_path)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_missing_folder_and_a_file_are_told_apart(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        open_dataset(tmp_path / "nowhere")
+    draw(tmp_path / "one.png", 1)
+    with pytest.raises(DataError, match="is a file; give the folder"):
+        open_dataset(tmp_path / "one.png")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1, float("nan")])
+def test_a_test_share_out_of_range_is_refused(tmp_path, share):
+    with pytest.raises(ConfigError, match="test_share"):
+        open_dataset(fill(tmp_path, {"a": 3, "b": 3}), test_share=share)
+
+
+def test_arrays_cannot_be_changed_and_progress_is_told(tmp_path):
+    seen = []
+    dataset = open_dataset(
+        fill(tmp_path, {"a": 3, "b": 3}), progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(count, 6) for count in range(1, 7)]
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.labels[0] = 1
+
+
+@pytest.mark.real
+@pytest.mark.skipif(REAL is None, reason="AUTOFREEZE_TEST_DATA is not set")
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("trashnet6", (319, 396, 327, 469, 383, 110), 505),
+        ("cifar10s", (200,) * 10, 500),
+        ("hymenoptera2", (123, 121), 153),
+        ("covidxray3", (104, 68, 69), 65),
+    ],
+)
+def test_real_folders_are_read_with_timms_own_numbers(name, train, test):
+    root = Path(REAL) / name
+    dataset = open_dataset(root)
+    assert dataset.counts["train"] == train
+    assert len(dataset.test) == test
+    reader = ReaderImageFolder(str(root / "train"))
+    assert dict(zip(dataset.classes, range(99), strict=False)) == reader.class_to_idx
+    assert [(str(dataset.file(i)), dataset.labels[i]) for i in dataset.train] == reader.samples
