@@ -1,0 +1,209 @@
+"""Views are pure functions of seed, image id and view number."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+from torchvision import transforms
+
+from autofreeze.errors import ConfigError
+from autofreeze.views import VIEWS, batches, check_view, flips, order, to_pixels
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IDS = np.arange(20_000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**64 - 1),
+    hnp.arrays(np.int64, st.integers(0, 50), elements=st.integers(0, 2**40)),
+    st.integers(0, 10_000),
+    st.integers(0, 50),
+)
+def test_a_flip_depends_on_its_own_image_whatever_the_order_or_batch(seed, ids, view, cut):
+    whole = flips(seed, ids, view)
+    assert whole.dtype == np.bool_
+    assert whole.shape == ids.shape
+    assert np.array_equal(flips(seed, ids[::-1], view), whole[::-1])
+    assert np.array_equal(np.concatenate([flips(seed, part, view) for part in (ids[:cut], ids[cut:])]), whole)
+    assert [bool(flips(seed, ids[i : i + 1], view)[0]) for i in range(len(ids))] == whole.tolist()
+
+
+def test_the_flips_of_a_seed_are_pinned():
+    assert (
+        "".join(str(int(flip)) for flip in flips(0, np.arange(32), 0)) == "11011101111100111000101011001010"
+    )
+    assert order(0, 0, 8).tolist() == [0, 2, 1, 5, 4, 3, 6, 7]
+
+
+def test_the_hash_is_splitmix64():
+    # The first three outputs of Vigna's splitmix64.c from state 0.
+    from autofreeze.views import _GOLDEN, _mix
+
+    states = np.array([0, _GOLDEN, (2 * _GOLDEN) % 2**64], dtype=np.uint64)
+    assert [hex(word) for word in _mix(states).tolist()] == [
+        "0xe220a8397b1dcdaf",
+        "0x6e789e6aa1b965f4",
+        "0x6c45d188009454f",
+    ]
+
+
+def test_another_process_flips_and_orders_alike():
+    code = (
+        "import numpy as np; from autofreeze.views import flips, order\n"
+        "print(flips(5, np.arange(100), 3).tolist(), order(5, 3, 100).tolist())"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == f"{flips(5, np.arange(100), 3).tolist()} {order(5, 3, 100).tolist()}"
+
+
+def correlation(a, b):
+    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+
+def test_flips_are_fair_and_independent_over_images_views_and_seeds():
+    # Fixed seeds, so this never changes its mind; 4.5 standard errors for about 70 comparisons.
+    table = np.stack([flips(0, IDS, view) for view in range(32)])
+    limit = 4.5 / np.sqrt(len(IDS))
+    assert np.all(np.abs(table.mean(axis=1) - 0.5) < limit / 2)
+    assert abs(table.mean() - 0.5) < 4.5 / 2 / np.sqrt(table.size)
+    for lag in (1, 2, 3, 7, 16, 64, 1000):
+        assert abs(correlation(table[:, :-lag], table[:, lag:])) < 4.5 / np.sqrt(table.size)
+    for lag in (1, 2, 3, 16):
+        assert abs(correlation(table[:-lag], table[lag:])) < 4.5 / np.sqrt(table.size / 2)
+    # Diagonals: view v of image i against view v + 1 of image i - 1 and of image i + 1.
+    assert abs(correlation(table[1:, :-1], table[:-1, 1:])) < 4.5 / np.sqrt(table.size)
+    assert abs(correlation(table[1:, 1:], table[:-1, :-1])) < 4.5 / np.sqrt(table.size)
+    for seed in range(1, 32):
+        assert abs(correlation(table[0], flips(seed, IDS, 0))) < limit
+        assert abs(correlation(table[seed], flips(seed, IDS, 0))) < limit  # seed and view are no sum
+    # By image: heads of 32 tosses spread as a binomial does, variance 8.
+    heads = table.sum(axis=0)
+    assert abs(heads.var() - 8) < 4.5 * np.sqrt(2 / len(IDS)) * 8
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**64 - 1), st.integers(0, 1000), st.integers(0, 300))
+def test_an_order_is_a_permutation_that_repeats_itself(seed, epoch, n):
+    made = order(seed, epoch, n)
+    assert made.dtype == np.int64
+    assert np.array_equal(np.sort(made), np.arange(n))
+    assert np.array_equal(made, order(seed, epoch, n))
+
+
+def test_orders_differ_by_seed_and_epoch_and_every_image_comes_first_alike_often():
+    firsts = [order(seed, epoch, 10) for seed in range(40) for epoch in range(50)]
+    assert len({tuple(made) for made in firsts}) > 1990
+    table = np.stack([np.bincount(np.array(firsts)[:, place], minlength=10) for place in range(10)])
+    assert np.all(np.abs(table - 200) < 4.5 * np.sqrt(180))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 400), st.integers(1, 70))
+def test_batches_are_even_and_complete(n, size):
+    made = batches(np.arange(n), size)
+    assert len(made) == -(-n // size)
+    if n:
+        assert np.array_equal(np.concatenate(made), np.arange(n))
+        lengths = [len(batch) for batch in made]
+        assert max(lengths) <= size
+        assert max(lengths) - min(lengths) <= 1
+        if size >= 3 and n > 1:
+            assert min(lengths) > 1
+
+
+def test_a_batch_size_below_one_is_refused():
+    with pytest.raises(ConfigError, match="batch_size: got 0"):
+        batches(np.arange(3), 0)
+
+
+def some_images(n=7, side=12):
+    return torch.from_numpy(
+        np.random.Generator(np.random.PCG64(1)).integers(0, 256, (n, side, side, 3), np.uint8)
+    )
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+            ],
+        ),
+    ],
+)
+def test_pixels_equal_torchvisions_to_the_bit(device):
+    images = some_images()
+    flipped = torch.tensor([True, False, True, True, False, False, True])
+    made = to_pixels(images.to(device), flipped, MEAN, STD)
+    assert made.shape == (7, 3, 12, 12)
+    assert made.dtype == torch.float32
+    assert made.device.type == device
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    for image, mirror, got in zip(images, flipped, made.cpu(), strict=True):
+        picture = Image.fromarray(image.numpy())
+        if mirror:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        assert (
+            torch.equal(got, reference(picture))
+            if device == "cpu"
+            else torch.allclose(got, reference(picture), atol=1e-6)
+        )
+
+
+def test_pixels_of_an_image_do_not_depend_on_its_batch():
+    images, flipped = some_images(), torch.tensor([True, False] * 3 + [True])
+    whole = to_pixels(images, flipped, MEAN, STD)
+    for i in range(7):
+        assert torch.equal(to_pixels(images[i : i + 1], flipped[i : i + 1], MEAN, STD)[0], whole[i])
+
+
+def test_the_stored_images_are_left_as_they_are():
+    images = some_images()
+    before = images.clone()
+    to_pixels(images, torch.ones(7, dtype=torch.bool), MEAN, STD)
+    to_pixels(images, None, MEAN, STD)
+    assert torch.equal(images, before)
+
+
+def test_images_that_are_a_strided_view_are_fine():
+    images = some_images(side=24)[::2, ::2, ::2]
+    made = to_pixels(images, None, MEAN, STD)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(made, to_pixels(images.contiguous(), None, MEAN, STD))
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_known_views_pass(name):
+    assert check_view(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mixup", "mixes each image with a partner"),
+        ("cutmix", "mixes each image with a partner"),
+        ("flips", "did you mean flip?"),
+        ("zoom", "known: none, flip"),
+    ],
+)
+def test_other_views_are_refused_with_the_reason(name, words):
+    with pytest.raises(ConfigError) as caught:
+        check_view(name)
+    assert words in str(caught.value)
+
+
+def test_views_load_no_torch():
+    code = "import sys, autofreeze.views; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
