@@ -79,7 +79,8 @@ def test_byte_equal_images_never_lie_on_both_sides_of_the_held_out_part(tmp_path
         for copy in range(3):
             shutil.copy(path, path.with_name(f"{path.stem}-copy{copy}.png"))
     for seed in range(20):
-        dataset = open_dataset(tmp_path, seed=seed)
+        # 21 % of 80 would cut a group of four copies.
+        dataset = open_dataset(tmp_path, seed=seed, test_share=0.21)
         assert len(dataset.test) > 0
         assert len(dataset.leaked) == 0
 

@@ -177,8 +177,12 @@ def test_the_stored_images_are_left_as_they_are():
     assert torch.equal(images, before)
 
 
-def test_images_that_are_a_strided_view_are_fine():
-    images = some_images(side=24)[::2, ::2, ::2]
+@pytest.mark.parametrize(
+    "images",
+    [some_images(side=24)[::2, ::2, ::2], some_images().permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)],
+    ids=["strided", "planes apart"],
+)
+def test_images_in_any_memory_layout_are_fine(images):
     made = to_pixels(images, None, MEAN, STD)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(made, to_pixels(images.contiguous(), None, MEAN, STD))
