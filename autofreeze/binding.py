@@ -148,9 +148,7 @@ def bind(
     )
 
 
-def make_optimizer(
-    parameters: tuple[tuple[nn.Parameter, ...], ...], regime: Regime
-) -> torch.optim.Optimizer:
+def make_optimizer(parameters: tuple[tuple[nn.Parameter, ...], ...], regime: Regime) -> torch.optim.Optimizer:
     """Build the optimizer: two groups for each column, with and without weight decay.
 
     Biases and other one-dimensional parameters never decay, as in timm.

@@ -42,7 +42,9 @@ def read_yaml(path: str | Path) -> Document:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"larger than {MAX_BYTES:,} bytes; this is no schedule or space", where=str(path))
+            raise ConfigError(
+                f"larger than {MAX_BYTES:,} bytes; this is no schedule or space", where=str(path)
+            )
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
@@ -98,7 +100,9 @@ def to_yaml(data: Any, *, header: str = "") -> str:
     """
     yaml = YAML(typ="rt")
     yaml.width = 160
-    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.representer.add_representer(
+        type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     stream = StringIO()
     yaml.dump(_styled(data, depth=0), stream)
     comment = "".join(f"# {line}".rstrip() + "\n" for line in header.splitlines())

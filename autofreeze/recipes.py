@@ -57,7 +57,9 @@ def gradual(
     n_backbone = len(groups) - 1
     depth = resolve_depth(unfreeze_depth, n_backbone)
     if not 0 <= warmup_epochs <= epochs:
-        raise ConfigError(f"warmup_epochs: got {warmup_epochs:g}; must lie in 0..{epochs:g}, the run's length")
+        raise ConfigError(
+            f"warmup_epochs: got {warmup_epochs:g}; must lie in 0..{epochs:g}, the run's length"
+        )
     lowest = max(n_backbone - depth, 1 if freeze_stem else 0)
     columns = range(n_backbone - 1, lowest - 1, -1)
     cells = dict(zip(columns, _backbone_rates(len(columns), head_lr * backbone_ratio, depth_ratio, rates,

@@ -139,9 +139,7 @@ class Schedule(Value):
         """
         return Timetable(self, steps_per_epoch)
 
-    def bind(
-        self, model: "torch.nn.Module", *, steps_per_epoch: int, **options: Any
-    ) -> "BoundSchedule":
+    def bind(self, model: "torch.nn.Module", *, steps_per_epoch: int, **options: Any) -> "BoundSchedule":
         """Tie the schedule to a timm model, for people with a training loop of their own.
 
         Args:
@@ -204,7 +202,9 @@ class Schedule(Value):
             cells = ("–" if lr is None else format_rate(lr) for lr in phase.lrs)
             rows.append((str(number), f"{phase.epochs:.4g}", *cells))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        lines = [
+            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        ]
         return "\n".join([*lines, f"rate curve: {self.curve_words}"])
 
     @property

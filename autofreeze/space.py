@@ -101,7 +101,9 @@ class SpaceSpec(Value):
             path = shipped_spaces().get(str(name_or_path), path)
             if path.suffix not in (".yaml", ".yml"):
                 hint = did_you_mean(str(name_or_path), list(shipped_spaces()))
-                raise ConfigError(f"no search space is called {str(name_or_path)!r}{hint}; or give a .yaml file")
+                raise ConfigError(
+                    f"no search space is called {str(name_or_path)!r}{hint}; or give a .yaml file"
+                )
         return cls.from_document(read_yaml(path), name=path.stem, where=str(name_or_path))
 
     @classmethod
@@ -301,6 +303,17 @@ class Space:
     def searched(self) -> dict[str, "Range | Choice"]:
         """The axes that are not fixed."""
         return {name: axis for name, axis in self.axes.items() if isinstance(axis, Range | Choice)}
+
+    @property
+    def fixed_regime(self) -> Regime:
+        """The regime with its fixed axes, and the defaults of those that are searched."""
+        return Regime(
+            **{
+                name: axis
+                for name, axis in self.axes.items()
+                if name in REGIME_AXES and not isinstance(axis, Range | Choice)
+            }
+        )
 
     def build(self, params: Mapping[str, Any]) -> tuple[Schedule, Regime]:
         """Build the schedule and the regime of a point of the space.

@@ -50,5 +50,14 @@ class Task(Value):
 
     def backbone_options(self) -> dict[str, Any]:
         """Keyword arguments for ``backbone.load_backbone``."""
-        names = ("weights", "from_scratch", "granularity", "image_size", "mean", "std", "interpolation", "crop_pct")
+        names = (
+            "weights",
+            "from_scratch",
+            "granularity",
+            "image_size",
+            "mean",
+            "std",
+            "interpolation",
+            "crop_pct",
+        )
         return {name: getattr(self, name) for name in names}

@@ -1,1 +1,1 @@
-
+"""The best table as a file that others can use."""

@@ -1,0 +1,86 @@
+"""Baselines: the schedules that people use without a search. They are members of every study.
+
+Enqueued first, so that no report can lose to an untested default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autofreeze.regime import OptimizerName
+
+SGD_FACTOR = 30.0
+"""SGD with momentum wants rates about this much higher than AdamW (ranges in arXiv 2211.09359)."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A schedule as usually run, as a point of the flat space."""
+
+    name: str
+    words: str
+    """What it does, for a report."""
+
+    params: Mapping[str, Any]
+    """Axes of the flat space; those left out do not matter to it."""
+
+
+def baselines(n_backbone: int, epochs: float, optimizer: OptimizerName = "adamw") -> tuple[Baseline, ...]:
+    """Give the baselines for a backbone and a length of run.
+
+    Args:
+        n_backbone: Layer groups below the head, >= 1.
+        epochs: Length of the run.
+        optimizer: Rates are for AdamW at about 32 images a step, and 30 times that for SGD.
+
+    Source:
+        fastai's ``fine_tune`` (one frozen epoch, backbone ÷100); LP-FT, arXiv 2202.10054; layer-wise decay .75,
+        arXiv 2111.06377; gradual unfreezing with ÷2.6 a group, ULMFiT, arXiv 1801.06146; frozen stem, arXiv 2211.09359.
+        1e-3 is AdamW's own default in torch; a head alone bears 3e-3.
+    """
+    factor = SGD_FACTOR if optimizer == "sgd" else 1.0
+    last = max(n_backbone - 1, 0)
+    at_once = {
+        "warmup_epochs": 0.0,
+        "unfreeze_every": 0.0,
+        "freeze_stem": False,
+        "unfreeze_depth": n_backbone,
+    }
+    points: list[tuple[str, str, float, dict[str, Any]]] = [
+        ("linear_probe", "the head alone", 3e-3, {"unfreeze_depth": 0}),
+        (
+            "full", "everything from the start at one rate", 1e-3,
+            {"rates": "one", "backbone_ratio": 1.0},
+        ),
+        (
+            "fastai", "one frozen epoch, then everything, the backbone at 1/100", 1e-3,
+            {"warmup_epochs": min(1.0, epochs / 2), "rates": "one", "backbone_ratio": 0.01},
+        ),
+        (
+            "lp_ft", "a fifth of the run head only, then everything, the backbone at 1/10", 3e-3,
+            {"warmup_epochs": 0.2 * epochs, "rates": "one", "backbone_ratio": 0.1},
+        ),
+        (
+            "full_decay", "everything from the start, each group down at 0.75 of the one above", 1e-3,
+            {"rates": "decay", "backbone_ratio": 0.75, "depth_ratio": 0.75**last},
+        ),
+        (
+            "last_block", "the head and the last backbone group from the start", 1e-3,
+            {"rates": "one", "backbone_ratio": 1.0, "unfreeze_depth": 1},
+        ),
+        (
+            "gradual", "one more group at a time over the run, each at 1/2.6 of the one above", 3e-3,
+            {
+                "rates": "decay", "backbone_ratio": 1 / 2.6, "depth_ratio": max(2.6**-last, 0.01),
+                "unfreeze_every": epochs / (n_backbone + 1), "warmup_epochs": epochs / (n_backbone + 1),
+            },
+        ),
+        (
+            "frozen_stem", "everything but the stem from the start at one rate", 1e-3,
+            {"rates": "one", "backbone_ratio": 1.0, "freeze_stem": True},
+        ),
+    ]  # fmt: skip
+    return tuple(
+        Baseline(name, words, {**at_once, "head_lr": head_lr * factor, **params})
+        for name, words, head_lr, params in points
+    )

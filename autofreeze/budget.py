@@ -1,0 +1,38 @@
+"""How long to train when nobody says: a rule by the size of the data."""
+
+import math
+import re
+
+from autofreeze.errors import ConfigError
+
+TARGET_STEPS = 600
+MIN_EPOCHS, MAX_EPOCHS = 5, 30
+
+
+def default_epochs(n_train: int, batch_size: int) -> int:
+    """Epochs of a run by the number of training images.
+
+    As many as make 600 optimizer steps, but at least 5 and at most 30. The number of steps follows
+    BiT-HyperRule (arXiv 1912.11370), which fine-tunes on fewer than 20 000 images for 500 steps.
+
+    Args:
+        n_train: Images in the training part of one fold.
+        batch_size: Images in a step.
+    """
+    steps_per_epoch = math.ceil(n_train / batch_size)
+    return min(max(round(TARGET_STEPS / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration such as ``90s``, ``15m``, ``2h``, ``1h30m`` or ``1.5h`` as seconds.
+
+    Raises:
+        ConfigError: It is no duration, or not above zero.
+    """
+    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "": 1}
+    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms]?)", text)
+    whole = "".join(number + unit for number, unit in parts) == text.strip()
+    seconds = sum(float(number) * units[unit] for number, unit in parts) if whole else 0.0
+    if seconds <= 0:
+        raise ConfigError(f"got {text!r}; must be a time above zero such as 90s, 15m, 2h or 1h30m")
+    return seconds

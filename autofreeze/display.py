@@ -1,0 +1,136 @@
+"""What a person sees while a search runs: a live panel on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from autofreeze.job import EpochRecord
+from autofreeze.report.terminal import duration
+from autofreeze.results import Ending, TrialResult, rank
+from autofreeze.study import LiveTrial
+
+
+class Display:
+    """Best so far, trials, time left; on standard error, so that standard output stays clean.
+
+    Args:
+        trials: Trials in all.
+        console: Where to write.
+    """
+
+    def __init__(self, trials: int, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._trials = trials
+        self._ended = 0
+        self._ended_here = 0
+        self._best: TrialResult | None = None
+        self._began = time.monotonic()
+        self._live = self._console.is_terminal
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._told = 0.0
+
+    @contextmanager
+    def shown(self) -> Iterator["Display"]:
+        """Show the panel until the block ends."""
+        with self._progress:
+            yield self
+
+    def tell(self, line: str) -> None:
+        """Write one line."""
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def preparing(self, doing: str, done: int, total: int) -> None:
+        """Tell how far a preparation has come: a bar, or a line every ten seconds."""
+        if self._live:
+            self._bar(doing, done, total)
+        elif done == total or time.monotonic() - self._told > 10:
+            if self._told or done == total > 1000:
+                self.tell(f"{doing}: {done:,} of {total:,}")
+            self._told = time.monotonic()
+
+    def continued(self, results: tuple[TrialResult, ...]) -> None:
+        """Take note of the trials of an earlier session."""
+        for result in results:
+            self._note(result)
+
+    def trial_started(self, trial: LiveTrial) -> None:
+        """Show a bar for the trial's epochs."""
+        if self._live:
+            self._bar(self._name(trial), 0, self._epochs(trial))
+
+    def epoch_done(self, trial: LiveTrial, record: EpochRecord) -> None:
+        """Move the trial's bar."""
+        if self._live:
+            done = sum(len(curve) for curve in trial.curves.values())
+            self._bar(self._name(trial), done, self._epochs(trial))
+            self._bar(self._overall(), self._ended, self._trials, key="trials")
+
+    def trial_ended(self, result: TrialResult) -> None:
+        """Write one line about the trial, and the best so far."""
+        for name in [name for name in self._bars if name.startswith(f"trial {result.number}:")]:
+            self._progress.remove_task(self._bars.pop(name))
+        self._note(result)
+        self._ended_here += 1
+        self.tell(self._line(result))
+        if self._live:
+            self._bar(self._overall(), self._ended, self._trials, key="trials")
+
+    def _note(self, result: TrialResult) -> None:
+        self._ended += 1
+        complete = result.ending is Ending.COMPLETE
+        if complete and (self._best is None or rank(result) > rank(self._best)):
+            self._best = result
+
+    def _line(self, result: TrialResult) -> str:
+        name = result.baseline or result.recipe
+        outcome = result.ending.value if result.value is None else f"{result.value:.3f}"
+        reason = f" ({result.reason})" if result.reason else ""
+        same = f" (same as trial {result.same_as})" if result.same_as is not None else ""
+        mark = "  ← best so far" if self._best is result else ""
+        return (
+            f"trial {result.number:>3}/{self._trials}  {name:<14} {outcome}{reason}{same}{mark}{self._left()}"
+        )
+
+    def _left(self) -> str:
+        remaining = self._trials - self._ended
+        if self._live or remaining <= 0:
+            return ""
+        pace = (time.monotonic() - self._began) / self._ended_here
+        return f"  [about {duration(pace * remaining)} left]"
+
+    def _overall(self) -> str:
+        best = (
+            f"best {self._best.value:.3f} (trial {self._best.number})"
+            if self._best
+            else "no trial complete yet"
+        )
+        if not self._ended_here:
+            return best
+        pace = (time.monotonic() - self._began) / self._ended_here
+        return f"{best}, about {duration(pace * max(self._trials - self._ended, 0))} left"
+
+    def _name(self, trial: LiveTrial) -> str:
+        return f"trial {trial.number}: {trial.baseline or 'searched'}"
+
+    def _epochs(self, trial: LiveTrial) -> int:
+        return -int(-trial.schedule.epochs // 1) * trial.n_folds
+
+    def _bar(self, text: str, done: int, total: int, *, key: str = "") -> None:
+        name = key or text
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(text, total=total)
+        self._progress.update(self._bars[name], description=text, completed=done, total=total)
+        if not key and done >= total and name in self._bars and not text.startswith("trial "):
+            self._progress.remove_task(self._bars.pop(name))

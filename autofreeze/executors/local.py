@@ -1,0 +1,69 @@
+"""Jobs in this process, one after the other."""
+
+import gc
+import traceback
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+from autofreeze.errors import AutofreezeError
+from autofreeze.executors.protocol import Event, Failed, Finished, Recorded
+from autofreeze.job import EpochRecord, Job
+
+Runner = Callable[[Job], Iterator[EpochRecord]]
+
+
+@dataclass
+class _Running:
+    job: Job
+    records: Iterator[EpochRecord] | None = None
+
+
+class LocalExecutor:
+    """Runs the job that was submitted first, an epoch at each :meth:`next_event`.
+
+    Args:
+        runner: Runs a job, such as ``trial.run`` on a workbench.
+    """
+
+    capacity = 1
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._running: dict[str, _Running] = {}
+
+    def submit(self, job: Job) -> None:
+        """Queue a job behind those in hand."""
+        if job.key in self._running:
+            raise ValueError(f"job {job.key} is in hand already")
+        self._running[job.key] = _Running(job)
+
+    def next_event(self) -> Event:
+        """Run the oldest job to its next record or its end."""
+        if not self._running:
+            raise LookupError("no job is in hand")
+        running = next(iter(self._running.values()))
+        job = running.job
+        try:
+            if running.records is None:
+                running.records = iter(self._runner(job))
+            record = next(running.records, None)
+        except Exception as error:
+            self.stop(job)
+            return Failed(job, _in_one_line(error), traceback.format_exc())
+        if record is None:
+            self.stop(job)
+            return Finished(job)
+        return Recorded(job, record)
+
+    def stop(self, job: Job) -> None:
+        """Drop a job, and the model that it holds."""
+        running = self._running.pop(job.key, None)
+        if running is not None and isinstance(running.records, Generator):
+            running.records.close()
+        del running
+        gc.collect()
+
+
+def _in_one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, AutofreezeError) else f"{type(error).__name__}: {text}"

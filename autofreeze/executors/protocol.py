@@ -1,0 +1,66 @@
+"""What every executor does: submit a job, give the next event, stop a job."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from autofreeze.job import EpochRecord, Job
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A job has finished an epoch."""
+
+    job: Job
+    record: EpochRecord
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job has ended by itself: its last record has been given."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job broke off with an error. A failure is never a score."""
+
+    job: Job
+    error: str
+    """One line for people."""
+
+    details: str = ""
+    """The traceback."""
+
+
+Event = Recorded | Finished | Failed
+
+
+class Executor(Protocol):
+    """Runs jobs.
+
+    The rules, held by one suite over all executors: the records of a job come in order, each once, and
+    before its one ``Finished`` or ``Failed``; a stopped job gives nothing more; jobs do not disturb one
+    another; ``next_event`` with no job in hand raises ``LookupError``.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs are worth holding at a time, >= 1."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Take a job in hand. Its key must not be in hand already."""
+        ...
+
+    def next_event(self) -> Event:
+        """Wait for the next event of any job in hand.
+
+        Raises:
+            LookupError: No job is in hand.
+        """
+        ...
+
+    def stop(self, job: Job) -> None:
+        """Let a job go: nothing more comes of it, and what it held is freed. Unknown jobs are ignored."""
+        ...

@@ -1,0 +1,115 @@
+"""The native file: a schedule with everything needed to train by it again."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from autofreeze.documents import read_yaml, to_yaml
+from autofreeze.errors import ConfigError
+from autofreeze.job import EpochRecord
+from autofreeze.regime import Regime
+from autofreeze.report.words import sentence
+from autofreeze.results import StudyResult, TrialResult
+from autofreeze.schedule import Schedule
+from autofreeze.task import Task
+from autofreeze.values import Value
+
+SCHEMA_NAME = "autofreeze/schedule"
+SCHEMA_VERSION = 1
+
+
+class CurvePoint(Value):
+    """One epoch of the trial's first fold, to compare a new training with."""
+
+    epochs_done: float
+    train_loss: float
+    val_loss: float
+    value: float
+
+
+class NativeFile(Value):
+    """What ``autofreeze export`` writes and ``autofreeze train`` reads."""
+
+    format: Literal["autofreeze/schedule"] = SCHEMA_NAME
+    version: Literal[1] = SCHEMA_VERSION
+    confirmed: bool = False
+    """Whether the schedule was tried again on fresh seeds."""
+
+    schedule: Schedule
+    regime: Regime
+    task: Task
+    """Data, backbone, preprocessing and split that the rates hold for."""
+
+    seed: int
+    """Of the first fold's run."""
+
+    backbone: dict[str, Any]
+    """Digest and source of the weights, preprocessing, parameter names by layer group."""
+
+    data: dict[str, Any]
+    """Name, fingerprint, classes and counts."""
+
+    result: dict[str, Any] = Field(default_factory=dict)
+    """Trial, metric, value, log loss, validation images."""
+
+    curve: tuple[CurvePoint, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    def to_text(self) -> str:
+        """Write the file as YAML with a header for people."""
+        data = self.model_dump(mode="json") | {"schedule": self.schedule.to_plain()}
+        header = f"{sentence(self.schedule)}\n\n{self.schedule}\n\nTrain by it:  autofreeze train FILE DATA"
+        return to_yaml(data, header=header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "NativeFile":
+        """Read a file that :meth:`to_text` gave.
+
+        Raises:
+            ConfigError: The file is missing, of another format or version, or wrong.
+        """
+        data = read_yaml(path).data
+        if not isinstance(data, dict) or data.get("format") != SCHEMA_NAME:
+            raise ConfigError(f"no schedule file: it must begin with format: {SCHEMA_NAME}", where=str(path))
+        if data.get("version") != SCHEMA_VERSION:
+            raise ConfigError(
+                f"version: got {data.get('version')!r}; this autofreeze reads {SCHEMA_VERSION}",
+                where=str(path),
+            )
+        schedule = Schedule.from_plain(data.get("schedule"), where=f"{path}: schedule")
+        return cls.parse({**data, "schedule": schedule}, where=str(path))
+
+
+def curve_of(records: list[EpochRecord]) -> tuple[CurvePoint, ...]:
+    """Shorten records to what an exported file keeps."""
+    names = tuple(CurvePoint.model_fields)
+    return tuple(CurvePoint(**{name: getattr(record, name) for name in names}) for record in records)
+
+
+def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint, ...]) -> NativeFile:
+    """Write down a trial of a search.
+
+    Args:
+        result: The search.
+        trial: One of its trials.
+        curve: The epochs of the trial's first fold.
+    """
+    return NativeFile(
+        schedule=trial.schedule,
+        regime=trial.regime,
+        task=Task.model_validate(result.settings["task"]),
+        seed=result.settings["fold_seeds"][0],
+        backbone=result.backbone,
+        data=result.data,
+        result={
+            "trial": trial.number,
+            "metric": result.metric,
+            "value": trial.value,
+            "val_loss": trial.val_loss,
+            "fold_values": list(trial.fold_values),
+            "n_val": trial.n_val,
+        },
+        curve=curve,
+        versions=result.versions,
+    )

@@ -1,0 +1,105 @@
+"""Who goes on: pure decisions from records."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofreeze.job import EpochRecord
+from autofreeze.stability import why_unstable
+
+MIN_PEERS = 5
+"""Other runs that a median needs."""
+
+GRACE_EPOCHS = 1.0
+"""Epochs after the last thaw in which nothing is judged unpromising."""
+
+BEHIND = 1.645
+"""Standard errors by which a trial must trail the best on the same images: one-sided 5 %."""
+
+
+@dataclass(frozen=True)
+class Go:
+    """The run goes on."""
+
+
+@dataclass(frozen=True)
+class Unpromising:
+    """The run is stable, and behind."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unstable:
+    """The run has diverged or is about to."""
+
+    reason: str
+
+
+Decision = Go | Unpromising | Unstable
+
+
+def judge(record: EpochRecord, peers: Sequence[Sequence[EpochRecord]], *, spared: bool = False) -> Decision:
+    """Judge a run by its newest record.
+
+    A schedule that is cut before its last thaw would be judged by its head alone, so nothing is called
+    unpromising until an epoch after it. Then the run must lie below the median of its peers twice: at
+    the same epoch, and at the same number of epochs since the last thaw. So a long warm-up is neither
+    held against schedules that thawed long ago, nor favoured by the epochs that its head has had.
+
+    Args:
+        record: The newest record.
+        peers: Records of other runs on the same fold, each run in order.
+        spared: Whether to judge stability alone, as for baselines.
+    """
+    reason = why_unstable(record)
+    if reason:
+        return Unstable(reason)
+    if spared or record.last or record.epochs_since_unfreeze < GRACE_EPOCHS:
+        return Go()
+    same_epoch = [
+        other.value for run in peers for other in run if other.epoch == record.epoch and other.is_finite
+    ]
+    same_age = [
+        value for run in peers if (value := _value_at_age(run, record.epochs_since_unfreeze)) is not None
+    ]
+    if min(len(same_epoch), len(same_age)) < MIN_PEERS:
+        return Go()
+    bar = min(median(same_epoch), median(same_age))
+    if record.value < bar:
+        return Unpromising(
+            f"{record.value:.3f} after {record.epochs_done:g} epochs; the median of {len(same_epoch)} others "
+            f"is {median(same_epoch):.3f} at that epoch and {median(same_age):.3f} as long after the thaw"
+        )
+    return Go()
+
+
+def _value_at_age(run: Sequence[EpochRecord], age: float) -> float | None:
+    """The run's last finite value at no more than this many epochs since its last thaw."""
+    values = [
+        record.value for record in run if 0 < record.epochs_since_unfreeze <= age + 1e-9 and record.is_finite
+    ]
+    reached = run[-1].epochs_since_unfreeze >= age - 1e-9 if run else False
+    return values[-1] if values and reached else None
+
+
+def judge_fold(correct: NDArray[np.bool_], best: NDArray[np.bool_]) -> Decision:
+    """Judge a trial between two folds, paired over the images of the folds it has finished.
+
+    Args:
+        correct: Whether the trial classified each image rightly, (n,).
+        best: The same for the best complete trial so far, (n,).
+    """
+    difference = correct.astype(np.float64) - best.astype(np.float64)
+    mean = float(difference.mean())
+    error = float(difference.std()) / math.sqrt(len(difference))
+    if mean < -BEHIND * error and mean < 0:
+        return Unpromising(
+            f"behind the best by {-100 * mean:.1f} ± {100 * error:.1f} points on the same "
+            f"{len(difference)} images"
+        )
+    return Go()

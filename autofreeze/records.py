@@ -1,0 +1,47 @@
+"""The append-only file of every epoch of every run."""
+
+import json
+import os
+from pathlib import Path
+
+from autofreeze.job import EpochRecord, Job
+
+RECORDS = "records.jsonl"
+
+
+def line_of(job: Job, record: EpochRecord) -> str:
+    """Write a record as one line."""
+    entry = {"trial": job.trial, "fold": job.fold, "record": record.model_dump(mode="json")}
+    return json.dumps(entry, separators=(",", ":")) + "\n"
+
+
+def read_records(path: Path) -> dict[tuple[int, int], list[EpochRecord]]:
+    """Read every record of a run folder: (trial, fold) -> its epochs in order."""
+    curves: dict[tuple[int, int], list[EpochRecord]] = {}
+    file = path / RECORDS
+    if not file.exists():
+        return curves
+    for line in file.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        curve = curves.setdefault((entry["trial"], entry["fold"]), [])
+        record = EpochRecord.model_validate(entry["record"])
+        if record.epoch == len(curve):
+            curve.append(record)
+    return curves
+
+
+def repair(file: Path) -> None:
+    """Cut off a torn last line, which a killed writer leaves, and keep it aside.
+
+    A line torn in an Optuna journal would make the study unreadable after the next append.
+    """
+    if not file.exists():
+        return
+    data = file.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end == len(data):
+        return
+    file.with_name(f"{file.name}.torn").write_bytes(data[end:])
+    with file.open("r+b") as stream:
+        stream.truncate(end)
+        os.fsync(stream.fileno())

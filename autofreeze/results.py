@@ -1,0 +1,105 @@
+"""What a search found: trials, how they ended, and the best of them."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from autofreeze.regime import Regime
+from autofreeze.schedule import Schedule
+from autofreeze.values import Value
+
+
+class Ending(StrEnum):
+    """How a trial ended. A failure is never a score."""
+
+    COMPLETE = "complete"
+    UNPROMISING = "pruned (unpromising)"
+    UNSTABLE = "pruned (unstable)"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+
+
+class TrialResult(Value):
+    """One trial and how it ended."""
+
+    number: int
+    baseline: str | None = None
+    """Name of the baseline that the trial is, if it is one."""
+
+    recipe: str
+    """The recipe that the schedule is a point of."""
+
+    schedule: Schedule
+    regime: Regime
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The point of the search space; empty for a baseline that lies outside it."""
+
+    ending: Ending
+    reason: str = ""
+    """Why it was pruned or failed."""
+
+    value: float | None = None
+    """The metric over the validation images of all folds at the last epoch; only when complete."""
+
+    val_loss: float | None = None
+    """Mean log loss over the same images, in nats."""
+
+    fold_values: tuple[float, ...] = ()
+    """The metric by fold."""
+
+    n_val: int = 0
+    """Validation images that the value rests on."""
+
+    work: float = 0.0
+    """Forward-equivalents spent on it."""
+
+    seconds: float = 0.0
+    same_as: int | None = None
+    """An earlier trial with the same schedule and regime, whose result this one took over."""
+
+
+class StudyResult(Value):
+    """A search and what it found. Nothing in it has been confirmed on fresh seeds."""
+
+    schema_version: int = 1
+    data: dict[str, Any]
+    """Name, fingerprint, classes and image counts of the data set."""
+
+    backbone: dict[str, Any]
+    """Model, source and digest of the weights, preprocessing and layer groups."""
+
+    settings: dict[str, Any]
+    """Everything that the search was asked for."""
+
+    trials: tuple[TrialResult, ...]
+    metric: str
+    seconds: float
+    cut_short: str = ""
+    """What ended the search before its time, such as ``interrupted``; empty when nothing did."""
+
+    command: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The complete trial with the highest value, the lower log loss first among equals."""
+        complete = [trial for trial in self.trials if trial.ending is Ending.COMPLETE]
+        return max(complete, key=rank, default=None)
+
+    @property
+    def baselines(self) -> tuple[TrialResult, ...]:
+        """The baselines, in the order in which they ran."""
+        return tuple(trial for trial in self.trials if trial.baseline)
+
+    @property
+    def work(self) -> float:
+        """Forward-equivalents spent on all trials."""
+        return sum(trial.work for trial in self.trials)
+
+
+def rank(trial: TrialResult) -> tuple[float, float, int]:
+    """Key by which complete trials are ordered: metric, then log loss, then the earlier one."""
+    loss = trial.val_loss if trial.val_loss is not None else float("inf")
+    return (trial.value if trial.value is not None else float("-inf"), -loss, -trial.number)

@@ -1,0 +1,166 @@
+"""The run folder: everything that a search keeps, and who may write to it.
+
+``run.json`` says what is searched, ``study.journal`` is Optuna's, ``records.jsonl`` holds every epoch of every
+run, ``checkpoints/`` the rolling state of runs under way, ``report.json`` the outcome.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import filelock
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from autofreeze.documents import write_text
+from autofreeze.errors import RunFolderError
+from autofreeze.job import EpochRecord, Job
+from autofreeze.records import RECORDS, line_of, repair
+
+SCHEMA = 1
+STUDY_NAME = "autofreeze"
+
+
+class RunFolder:
+    """A run folder, open for one search at a time.
+
+    Args:
+        path: The folder; made when missing.
+        identity: What makes the study what it is, as plain data by name. A folder that holds a study with
+            another identity is refused.
+        resume: Whether to go on with the study that is there.
+        command: For ``run.json``.
+
+    Raises:
+        RunFolderError: The folder holds another study, or one and ``resume`` is not set; another process
+            is using it; it cannot be written.
+    """
+
+    def __init__(
+        self, path: str | Path, identity: Mapping[str, Any], *, resume: bool = False, command: str = ""
+    ) -> None:
+        self.path = Path(path)
+        check_usable(self.path, resume=resume)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            self._lock.acquire()
+        except filelock.Timeout:
+            raise RunFolderError(
+                "another search is using this folder; wait for it, or choose another --out", where=str(path)
+            ) from None
+        except OSError as error:
+            raise RunFolderError(f"cannot be written: {error.strerror}", where=str(path)) from None
+        try:
+            self._check_identity(dict(identity), command)
+            self._records = self._open_records()
+            self.study = self._open_study()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _check_identity(self, identity: dict[str, Any], command: str) -> None:
+        file = self.path / "run.json"
+        if not file.exists():
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+            about = {"schema": SCHEMA, "created": created, "command": command, "identity": identity}
+            write_text(file, json.dumps(about, indent=2) + "\n")
+            return
+        before = read_about(self.path)["identity"]
+        after = json.loads(json.dumps(identity))
+        changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+        if changed:
+            raise RunFolderError(
+                ["holds another study; choose another --out, or give what it was started with"]
+                + [
+                    f"{key}: {_short(before.get(key))} there, {_short(after.get(key))} asked for"
+                    for key in changed
+                ],
+                where=str(self.path),
+            )
+
+    def _open_records(self) -> IO[str]:
+        repair(self.path / RECORDS)
+        return (self.path / RECORDS).open("a", encoding="utf-8")
+
+    def _open_study(self) -> optuna.Study:
+        journal = self.path / "study.journal"
+        repair(journal)
+        # We hold the folder's lock, so a lock on the journal belongs to a process that died.
+        for stale in self.path.glob("study.journal.lock*"):
+            stale.unlink(missing_ok=True)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        return optuna.create_study(
+            study_name=STUDY_NAME, storage=storage, direction="maximize", load_if_exists=True
+        )
+
+    def append(self, job: Job, record: EpochRecord) -> None:
+        """Keep a record: one line, on disk before this returns."""
+        self._records.write(line_of(job, record))
+        self._records.flush()
+        os.fsync(self._records.fileno())
+
+    def checkpoint(self, job: Job) -> Path:
+        """Where the rolling checkpoint of a job lies."""
+        return self.path / "checkpoints" / f"trial-{job.trial:04d}-fold-{job.fold}.pt"
+
+    def drop_checkpoint(self, job: Job) -> None:
+        """Delete the rolling checkpoint of a job that has ended."""
+        self.checkpoint(job).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let the folder go."""
+        self._records.close()
+        self._lock.release()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def check_usable(path: Path, *, resume: bool) -> None:
+    """Refuse a folder that a new search would overwrite; touches nothing.
+
+    Raises:
+        RunFolderError: The path is a file, a folder of other things, or holds a study while ``resume`` is off.
+    """
+    if path.is_file():
+        raise RunFolderError("is a file; give a folder with --out", where=str(path))
+    if not path.is_dir():
+        return
+    if (path / "run.json").exists():
+        if not resume:
+            raise RunFolderError(
+                "holds a study already; go on with it by --resume, or choose another --out", where=str(path)
+            )
+    elif any(entry.name != ".lock" for entry in path.iterdir()):
+        raise RunFolderError("is neither empty nor a run folder; choose another --out", where=str(path))
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Read ``run.json``.
+
+    Raises:
+        RunFolderError: The folder is no run folder.
+    """
+    try:
+        about: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(f"no run folder: run.json cannot be read ({error})", where=str(path)) from None
+    if about.get("schema") != SCHEMA:
+        raise RunFolderError(
+            f"was written with schema {about.get('schema')}; this version knows {SCHEMA}", where=str(path)
+        )
+    return about
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

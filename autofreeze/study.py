@@ -1,0 +1,434 @@
+"""The search on one data set: ask for a trial, judge its records, tell how it ended."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from autofreeze import metrics, recipes
+from autofreeze.baselines import Baseline, baselines
+from autofreeze.errors import TrainingError
+from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
+from autofreeze.job import EpochRecord, Job
+from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
+from autofreeze.regime import Regime
+from autofreeze.results import Ending, TrialResult, rank
+from autofreeze.records import read_records
+from autofreeze.run import RunFolder
+from autofreeze.samplers import SamplerName, make_sampler
+from autofreeze.schedule import Schedule
+from autofreeze.seeds import derive
+from autofreeze.space import Space
+from autofreeze.splits import Split
+from autofreeze.values import digest_of
+
+MAX_FIRST_FAILURES = 3
+"""A search whose first trials all fail has a fault that no schedule mends."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends."""
+
+    trials: int
+    """Trials in all, baselines and those of an earlier session included."""
+
+    seconds: float | None = None
+    """Wall-clock time of this session."""
+
+
+class Observer(Protocol):
+    """Who is told what happens: a live display."""
+
+    def trial_started(self, trial: "LiveTrial") -> None:
+        """A trial's first job has been submitted, or taken up again."""
+        ...
+
+    def epoch_done(self, trial: "LiveTrial", record: EpochRecord) -> None:
+        """A run has finished an epoch."""
+        ...
+
+    def trial_ended(self, result: TrialResult) -> None:
+        """A trial has ended, for good."""
+        ...
+
+
+@dataclass
+class LiveTrial:
+    """A trial under way."""
+
+    optuna_trial: optuna.Trial
+    schedule: Schedule
+    regime: Regime
+    baseline: str | None
+    n_folds: int
+    job: Job | None = None
+    curves: dict[int, list[EpochRecord]] = field(default_factory=dict)
+    """Fold -> its records so far."""
+
+    @property
+    def number(self) -> int:
+        """The trial's number in the study."""
+        return self.optuna_trial.number
+
+    def done_folds(self) -> int:
+        """How many folds have been trained to their end."""
+        return sum(bool(curve) and curve[-1].last for curve in self.curves.values())
+
+
+class Study:
+    """A search on one data set.
+
+    Args:
+        run: The open run folder.
+        space: What may be tried.
+        executor: Where jobs run.
+        labels: True classes by image id.
+        splits: The folds that a trial is scored on.
+        seed: Decides the sampler's draws and every run's randomness.
+        sampler: Which sampler proposes.
+        metric: What trials are judged by.
+        prune: Whether unpromising trials are ended early; unstable ones always are.
+        observer: Who is told what happens.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        space: Space,
+        executor: Executor,
+        *,
+        labels: NDArray[np.int64],
+        splits: Sequence[Split],
+        seed: int,
+        sampler: SamplerName,
+        metric: metrics.MetricName,
+        prune: bool = True,
+        observer: Observer | None = None,
+    ) -> None:
+        self._run = run
+        self._study = run.study
+        self._space = space
+        self._executor = executor
+        self._labels = labels
+        self._splits = tuple(splits)
+        self._seed = seed
+        self._sampler: SamplerName = sampler
+        self._metric: metrics.MetricName = metric
+        self._prune = prune
+        self._observer = observer
+        self._curves = read_records(run.path)
+        self._baselines = {
+            baseline.name: baseline
+            for baseline in baselines(space.n_backbone, space.epochs, space.fixed_regime.optimizer)
+        }
+        self._live: dict[int, LiveTrial] = {}
+        self._results: dict[int, TrialResult] = {
+            trial.number: _read_result(trial) for trial in self._study.trials if trial.state.is_finished()
+        }
+
+    @property
+    def results(self) -> tuple[TrialResult, ...]:
+        """Every trial that has ended, and those under way as unfinished, by number."""
+        unfinished = {number: self._result(live, Ending.UNFINISHED) for number, live in self._live.items()}
+        merged = self._results | unfinished
+        return tuple(merged[number] for number in sorted(merged))
+
+    def search(self, limits: Limits, should_stop: Callable[[], str] = lambda: "") -> str:
+        """Run trials until a limit is reached.
+
+        Args:
+            limits: When to end.
+            should_stop: Asked after every event; a reason ends the search, the trials under way can be resumed.
+
+        Returns:
+            What cut the search short; empty when all trials ran.
+
+        Raises:
+            TrainingError: The first trials all failed.
+        """
+        began = time.monotonic()
+        if not self._study.trials:
+            self._enqueue_baselines()
+        self._adopt()
+        while True:
+            reason = should_stop() or self._out_of_time(limits, began)
+            if reason:
+                return reason
+            while len(self._live) < self._executor.capacity and self._asked() < limits.trials:
+                self._begin_next()
+            if not self._live:
+                return ""
+            self._handle(self._executor.next_event())
+
+    def _out_of_time(self, limits: Limits, began: float) -> str:
+        if limits.seconds is None or time.monotonic() - began < limits.seconds:
+            return ""
+        return "out of time" if self._live or self._asked() < limits.trials else ""
+
+    def _asked(self) -> int:
+        return sum(trial.state != TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
+
+    # Asking
+
+    def _enqueue_baselines(self) -> None:
+        for baseline in self._baselines.values():
+            placed = self._space.place(baseline.params)
+            self._study.enqueue_trial(
+                placed or {}, user_attrs={"baseline": baseline.name, "in_space": placed is not None}
+            )
+
+    def _begin_next(self) -> None:
+        """Ask for a trial and submit its first fold; take over the result of an equal one."""
+        number = self._next_number()
+        self._study.sampler = make_sampler(self._sampler, self._seed, number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = self._study.ask()
+            schedule, regime = self._suggest(trial)
+        trial.set_user_attr("schedule", schedule.model_dump_json())
+        trial.set_user_attr("regime", regime.model_dump_json())
+        self._begin(trial, schedule, regime)
+
+    def _next_number(self) -> int:
+        trials = self._study.get_trials(deepcopy=False)
+        waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
+        return next(waiting, len(trials))
+
+    def _suggest(self, trial: optuna.Trial) -> tuple[Schedule, Regime]:
+        name = trial.user_attrs.get("baseline")
+        if name is None or trial.user_attrs["in_space"]:
+            return self._space.suggest(trial)
+        return self._outside(self._baselines[name])
+
+    def _outside(self, baseline: Baseline) -> tuple[Schedule, Regime]:
+        """A baseline that the space does not reach: built as it is, with the space's fixed regime."""
+        schedule = recipes.gradual(self._space.groups, self._space.epochs, **baseline.params)
+        return schedule, self._space.fixed_regime
+
+    def _begin(self, trial: optuna.Trial, schedule: Schedule, regime: Regime) -> None:
+        live = LiveTrial(trial, schedule, regime, trial.user_attrs.get("baseline"), len(self._splits))
+        live.curves = {
+            fold: list(curve) for (number, fold), curve in self._curves.items() if number == live.number
+        }
+        trial.set_user_attr("digest", _digest(schedule, regime))
+        self._live[live.number] = live
+        twin = self._twin(live)
+        if twin is not None:
+            self._take_over(live, twin)
+            return
+        if self._observer:
+            self._observer.trial_started(live)
+        self._next_fold(live)
+
+    def _twin(self, live: LiveTrial) -> TrialResult | None:
+        """An ended trial with the same schedule and regime."""
+        digest = _digest(live.schedule, live.regime)
+        usable = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
+        for result in self._results.values():
+            if result.ending in usable and _digest(result.schedule, result.regime) == digest:
+                if result.ending is Ending.UNPROMISING and live.baseline:
+                    continue  # a baseline is trained to its end
+                return result
+        return None
+
+    def _adopt(self) -> None:
+        """Take up the trials that a dead search left running, each from its last epoch."""
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if frozen.number in self._live:
+                continue
+            attributes = frozen.user_attrs
+            if "regime" not in attributes:
+                # Killed between ask and suggest: nothing of it was trained.
+                self._study.tell(frozen.number, state=TrialState.FAIL)
+                continue
+            trial = optuna.Trial(self._study, frozen._trial_id)
+            schedule = Schedule.model_validate_json(attributes["schedule"])
+            self._begin(trial, schedule, Regime.model_validate_json(attributes["regime"]))
+
+    # Judging
+
+    def _next_fold(self, live: LiveTrial) -> None:
+        """Submit the next fold that is not done, or end the trial when all are."""
+        fold = live.done_folds()
+        if fold == live.n_folds:
+            self._complete(live)
+            return
+        live.job = Job(
+            trial=live.number,
+            fold=fold,
+            seed=derive(self._seed, "fold", fold),
+            schedule=live.schedule,
+            regime=live.regime,
+        )
+        self._executor.submit(live.job)
+
+    def _handle(self, event: Event) -> None:
+        live = self._live[event.job.trial]
+        match event:
+            case Recorded(job, record):
+                self._keep(live, job, record)
+                self._judge_record(live, job, record)
+            case Finished(job):
+                self._run.drop_checkpoint(job)
+                if live.done_folds() <= job.fold:
+                    self._fail(live, "the run ended before its schedule did", "")
+                else:
+                    self._judge_trial(live)
+            case Failed(job, error, details):
+                self._run.drop_checkpoint(job)
+                self._fail(live, error, details)
+
+    def _keep(self, live: LiveTrial, job: Job, record: EpochRecord) -> None:
+        curve = live.curves.setdefault(job.fold, [])
+        if record.epoch < len(curve):
+            return  # told again by a run that was continued
+        self._run.append(job, record)
+        curve.append(record)
+        self._curves.setdefault((job.trial, job.fold), []).append(record)
+        step = job.fold * math.ceil(live.schedule.epochs) + record.epoch
+        if record.is_finite:
+            live.optuna_trial.report(record.value, step)
+        if self._observer:
+            self._observer.epoch_done(live, record)
+
+    def _judge_record(self, live: LiveTrial, job: Job, record: EpochRecord) -> None:
+        spared = bool(live.baseline) or not self._prune
+        peers = [
+            curve
+            for (number, fold), curve in self._curves.items()
+            if fold == job.fold and number != live.number
+        ]
+        match judge(record, peers, spared=spared):
+            case Unstable(reason):
+                self._stop(live, job, Ending.UNSTABLE, reason)
+            case Unpromising(reason):
+                self._stop(live, job, Ending.UNPROMISING, reason)
+            case Go():
+                pass
+
+    def _judge_trial(self, live: LiveTrial) -> None:
+        """Between two folds: go on unless clearly behind the best trial on the same images."""
+        done = live.done_folds()
+        best = max((r for r in self._results.values() if r.ending is Ending.COMPLETE), key=rank, default=None)
+        if done < live.n_folds and best is not None and self._prune and not live.baseline:
+            leader = best.same_as if best.same_as is not None else best.number
+            theirs = np.concatenate([_correct(self._curves[leader, fold][-1]) for fold in range(done)])
+            ours = np.concatenate([_correct(live.curves[fold][-1]) for fold in range(done)])
+            decision = judge_fold(ours, theirs)
+            if isinstance(decision, Unpromising):
+                self._end_pruned(live, Ending.UNPROMISING, decision.reason)
+                return
+        self._next_fold(live)
+
+    def _stop(self, live: LiveTrial, job: Job, ending: Ending, reason: str) -> None:
+        self._executor.stop(job)
+        self._run.drop_checkpoint(job)
+        self._end_pruned(live, ending, reason)
+
+    # Telling
+
+    def _complete(self, live: LiveTrial) -> None:
+        result = self._result(live, Ending.COMPLETE)
+        assert result.value is not None
+        live.optuna_trial.set_constraint("stable", 0.0)
+        self._end(live, result, TrialState.COMPLETE)
+
+    def _end_pruned(self, live: LiveTrial, ending: Ending, reason: str) -> None:
+        live.optuna_trial.set_constraint("stable", 1.0 if ending is Ending.UNSTABLE else 0.0)
+        self._end(live, self._result(live, ending, reason), TrialState.PRUNED)
+
+    def _fail(self, live: LiveTrial, error: str, details: str) -> None:
+        if details:
+            live.optuna_trial.set_user_attr("traceback", details[-4000:])
+        self._end(live, self._result(live, Ending.FAILED, error), TrialState.FAIL)
+        results = list(self._results.values())
+        if len(results) == MAX_FIRST_FAILURES and all(r.ending is Ending.FAILED for r in results):
+            raise TrainingError(
+                [f"the first {MAX_FIRST_FAILURES} trials all failed; the search stops here"]
+                + sorted({result.reason for result in results})
+            )
+
+    def _take_over(self, live: LiveTrial, twin: TrialResult) -> None:
+        origin = twin.same_as if twin.same_as is not None else twin.number
+        own = {"number": live.number, "baseline": live.baseline, "params": dict(live.optuna_trial.params)}
+        spent = {"same_as": origin, "work": 0.0, "seconds": 0.0}
+        result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
+        unstable = twin.ending is Ending.UNSTABLE
+        live.optuna_trial.set_constraint("stable", 1.0 if unstable else 0.0)
+        for number, record in enumerate(self._curves.get((origin, 0), ())):
+            if record.is_finite:
+                live.optuna_trial.report(record.value, number)
+        complete = twin.ending is Ending.COMPLETE
+        self._end(live, result, TrialState.COMPLETE if complete else TrialState.PRUNED)
+
+    def _end(self, live: LiveTrial, result: TrialResult, state: TrialState) -> None:
+        """Keep the outcome first, then tell: a finished trial takes no more attributes."""
+        live.optuna_trial.set_user_attr("result", result.model_dump_json())
+        value = result.value if state == TrialState.COMPLETE else None
+        self._study.tell(live.optuna_trial, value, state=state)
+        del self._live[live.number]
+        self._results[live.number] = result
+        if self._observer:
+            self._observer.trial_ended(result)
+
+    def _result(self, live: LiveTrial, ending: Ending, reason: str = "") -> TrialResult:
+        ends = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]
+        scored: dict[str, Any] = {}
+        if ending is Ending.COMPLETE:
+            labels = np.concatenate([self._labels[split.val] for split in self._splits])
+            correct = np.concatenate([_correct(record) for record in ends])
+            weights = [record.n_val for record in ends]
+            scored = {
+                "value": metrics.score(self._metric, labels, correct),
+                "val_loss": float(np.average([record.val_loss for record in ends], weights=weights)),
+                "fold_values": tuple(record.value for record in ends),
+                "n_val": sum(weights),
+            }
+        return TrialResult(
+            number=live.number,
+            baseline=live.baseline,
+            recipe=recipes.name_of(live.schedule),
+            schedule=live.schedule,
+            regime=live.regime,
+            params=dict(live.optuna_trial.params),
+            ending=ending,
+            reason=reason,
+            work=sum(record.work for record in ends),
+            seconds=sum(record.seconds for record in ends),
+            **scored,
+        )
+
+
+def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
+    """The outcome of an ended trial as it was kept in the study."""
+    if "result" in trial.user_attrs:
+        return TrialResult.model_validate_json(trial.user_attrs["result"])
+    attributes = trial.user_attrs
+    schedule = Schedule.model_validate_json(attributes["schedule"]) if "schedule" in attributes else None
+    placeholder = Schedule.model_validate({"groups": ["head"], "phases": [{"epochs": 1, "lrs": [1.0]}]})
+    return TrialResult(
+        number=trial.number,
+        baseline=attributes.get("baseline"),
+        recipe="custom",
+        schedule=schedule or placeholder,
+        regime=Regime(),
+        ending=Ending.FAILED,
+        reason="the search was killed before it began",
+    )
+
+
+def _correct(record: EpochRecord) -> NDArray[np.bool_]:
+    return metrics.unpack(record.correct, record.n_val)
+
+
+def _digest(schedule: Schedule, regime: Regime) -> str:
+    """Hash of what is trained; data and seeds are the same for a whole study."""
+    return digest_of([schedule.canonical().model_dump(mode="json"), regime.model_dump(mode="json")])

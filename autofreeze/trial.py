@@ -1,0 +1,134 @@
+"""Running jobs: the workbench of a worker, and one job on it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autofreeze.backbone import Backbone, load_backbone
+from autofreeze.binding import Columns
+from autofreeze.data import Dataset, open_dataset
+from autofreeze.errors import ConfigError
+from autofreeze.job import EpochRecord, Job
+from autofreeze.seeds import derive
+from autofreeze.splits import Split, scoring_splits
+from autofreeze.stores import DecodedStore, open_decoded_store
+from autofreeze.task import Task
+from autofreeze.training import Examples, fit
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A task opened: images decoded, weights read, layer groups measured."""
+
+    task: Task
+    dataset: Dataset
+    store: DecodedStore
+    backbone: Backbone
+    splits: tuple[Split, ...]
+    """The folds that a trial is scored on, in order."""
+
+    device: torch.device
+
+    @classmethod
+    def open(cls, task: Task, *, progress: Progress | None = None) -> "Workbench":
+        """Open a task. Images are decoded once and kept for every later search.
+
+        Args:
+            task: What to open.
+            progress: Told how far hashing and decoding have come.
+
+        Raises:
+            DataError: The images cannot be used as they are.
+            BackboneError: The model or its weights cannot be used.
+            ConfigError: The device or the cache cannot be used.
+        """
+        if task.threads:
+            torch.set_num_threads(task.threads)
+        backbone = load_backbone(task.model, **task.backbone_options())
+        dataset = open_dataset(
+            task.data,
+            seed=task.split_seed,
+            test_share=task.test_share,
+            resplit=task.resplit,
+            progress=_named(progress, "hashing images"),
+        )
+        splits = scoring_splits(
+            dataset.labels, dataset.train, dataset.val, seed=task.split_seed, folds=task.folds
+        )
+        store = open_decoded_store(
+            dataset,
+            backbone.preprocessing,
+            cache_folder=task.cache_folder,
+            budget_bytes=task.cache_bytes,
+            progress=_named(progress, "decoding images"),
+        )
+        return cls(task, dataset, store, backbone, splits, pick_device(task.device))
+
+    def examples(self, split: Split) -> Examples:
+        """Images and labels of one fold."""
+        return Examples(
+            images=self.store.images,
+            labels=self.dataset.labels,
+            n_classes=len(self.dataset.classes),
+            train=split.train,
+            val=split.val,
+            preprocessing=self.backbone.preprocessing,
+        )
+
+    def build_model(self, seed: int) -> torch.nn.Module:
+        """Build the pretrained model with a head that the seed decides."""
+        return self.backbone.build(len(self.dataset.classes), seed=derive(seed, "head"))
+
+
+def run(
+    job: Job, bench: Workbench, *, checkpoint: Path | None = None, model: torch.nn.Module | None = None
+) -> Iterator[EpochRecord]:
+    """Run one job: build the model, and train it by the job's schedule.
+
+    Args:
+        job: What to train.
+        bench: The opened task.
+        checkpoint: Rolling file; see ``training.fit``.
+        model: What ``bench.build_model(job.seed)`` gave, for those who want to keep it; trained in place.
+
+    Yields:
+        A record after each epoch.
+    """
+    model = bench.build_model(job.seed) if model is None else model
+    yield from fit(
+        model,
+        Columns.of(model, bench.backbone.groups),
+        job.schedule,
+        job.regime,
+        bench.examples(bench.splits[job.fold]),
+        seed=job.seed,
+        device=bench.device,
+        metric=bench.task.metric,
+        checkpoint=checkpoint,
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """Choose where to train: CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ConfigError: The device that was asked for is not here.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        there = ", ".join(kind for kind, is_there in available.items() if is_there)
+        raise ConfigError(f"device: got {name}; this machine has {there}")
+    return torch.device(name)
+
+
+def _named(progress: Progress | None, doing: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(doing, done, total)
