@@ -74,7 +74,7 @@ def test_a_last_layer_without_a_classifier_stays_a_group():
     ],
 )
 def test_granularities_and_their_names(granularity, names):
-    work = [5, 1, 1, 1, 3, 1] if granularity == 2 else [2, 1, 1, 1, 1, 1]
+    work = [4, 1, 1, 1, 3, 1] if granularity == 2 else [2, 1, 1, 1, 1, 1]
     assert split(RESNET, granularity, coarse=RESNET_COARSE, work=work).names == names
 
 
