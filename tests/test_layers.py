@@ -72,10 +72,24 @@ WITH_BATCHNORM = [
     "levit_128s",
 ]
 
-# One worker per family where xdist groups them: a family is measured once and looked at often.
-every_family = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FAMILIES]
-)
+SLOW_TO_MEASURE = {
+    "convmixer_768_32",
+    "crossvit_tiny_240",
+    "efficientvit_b0",
+    "inception_v3",
+    "nextvit_small",
+    "twins_pcpvt_small",
+    "xcit_nano_12_p16_224",
+}
+
+
+def family(name: str):
+    # One worker per family where xdist groups them: a family is measured once and looked at often.
+    marks = [pytest.mark.xdist_group(name), *([pytest.mark.long] if name in SLOW_TO_MEASURE else [])]
+    return pytest.param(name, marks=marks)
+
+
+every_family = pytest.mark.parametrize("name", [family(name) for name in FAMILIES])
 
 
 @functools.cache
