@@ -184,3 +184,20 @@ def test_a_number_of_groups_makes_the_largest_as_light_as_can_be(network, n):
     )
     assert len(groups.backbone) == n
     assert max(group.work_share for group in groups.backbone) == pytest.approx(best / sum(work))
+
+
+def test_the_largest_group_counts_before_evenness_of_the_rest():
+    # 10, 3 and 5 have the lesser sum of squares; 1, 9 and 8 have the lesser maximum.
+    layers = [["stem.weight"], ["a.1.weight"], ["a.2.weight"], ["a.3.weight"], ["fc.weight"]]
+    groups = split(layers, 3, work=[1, 9, 3, 5, 2])
+    assert groups.work_shares == (0.05, 0.45, 0.4, 0.1)
+
+
+def test_a_neck_does_not_name_the_group_that_it_joins():
+    layers = [
+        ["stem.weight"],
+        ["blocks.0.weight"],
+        ["blocks.1.weight"],
+        ["neck.0.w", "neck.1.w", "fc.weight"],
+    ]
+    assert split(layers, "fine").names == ("stem", "blocks.0", "blocks.1", "head")
