@@ -86,8 +86,9 @@ class Backbone:
             num_classes=num_classes,
             **self.options,
         )
-        _put(model, self.tensors)
-        return _renew_head(model, num_classes, seed)
+        model = _renew_head(model, num_classes, seed)
+        _put(model, self.tensors)  # last: resetting LeViT's classifier also resets the norm before it
+        return model
 
 
 def load_backbone(

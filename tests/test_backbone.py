@@ -252,6 +252,14 @@ def test_images_that_are_not_square_are_refused_unless_a_size_is_given(state, tm
     assert load_backbone("test_resnet", weights=tmp_path / "w.safetensors", image_size=64).groups
 
 
+@pytest.mark.parametrize("name", ["levit_128s", "repvit_m0_9", "mobilenetv3_small_050", "test_convnext"])
+def test_the_pretrained_norm_beside_a_classifier_survives_the_fresh_head(name, tmp_path):
+    save_file(state_of(name), tmp_path / "w.safetensors")
+    backbone = load_backbone(name, weights=tmp_path / "w.safetensors")
+    built = backbone.build(5, seed=1).state_dict()
+    assert [key for key, tensor in backbone.tensors.items() if not torch.equal(tensor, built[key])] == []
+
+
 @pytest.mark.real
 @needs_weights
 @pytest.mark.parametrize(("file", "classes"), [("imagenet", 1000), ("inat_birds", 965)])
