@@ -1,1 +1,43 @@
-"""autofreeze: the best freezing schedule for a pretrained image model, found per data set."""
+"""autofreeze: the best freezing schedule for a pretrained image model, found per data set.
+
+    import autofreeze
+    result = autofreeze.search("photos/", "mobilenetv2_100", weights="w.safetensors", out="runs/photos")
+    schedule = autofreeze.Schedule.load("best.yaml")
+    bound = schedule.bind(model)
+
+Names load on first use: values without torch, searching and training with it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autofreeze.api import search, train
+    from autofreeze.binding import BoundSchedule, bind
+    from autofreeze.errors import AutofreezeError, InputError
+    from autofreeze.regime import Regime
+    from autofreeze.results import StudyResult, TrialResult
+    from autofreeze.schedule import Phase, Schedule
+    from autofreeze.space import SpaceSpec
+
+__all__ = [
+    "AutofreezeError", "BoundSchedule", "InputError", "Phase", "Regime", "Schedule", "SpaceSpec",
+    "StudyResult", "TrialResult", "bind", "search", "train",
+]  # fmt: skip
+
+_HOMES = {
+    "AutofreezeError": "errors", "BoundSchedule": "binding", "InputError": "errors", "Phase": "schedule",
+    "Regime": "regime", "Schedule": "schedule", "SpaceSpec": "space", "StudyResult": "results",
+    "TrialResult": "results", "bind": "binding", "search": "api", "train": "api",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'autofreeze' has no attribute {name!r}")
+    return getattr(import_module(f"autofreeze.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -15,20 +15,20 @@ from autofreeze.budget import default_epochs
 from autofreeze.display import Display
 from autofreeze.errors import ConfigError
 from autofreeze.executors.local import LocalExecutor
-from autofreeze.export.native import CurvePoint, NativeFile, curve_of
+from autofreeze.export.native import NativeFile
 from autofreeze.interruption import watch_for_interruption
 from autofreeze.job import EpochRecord, Job
 from autofreeze.metrics import score
 from autofreeze.modelfile import save_model
 from autofreeze.provenance import machine, versions
 from autofreeze.report.files import read_report, write_report
-from autofreeze.results import StudyResult, TrialResult
+from autofreeze.results import StudyResult, TrainResult, TrialResult, curve_of
 from autofreeze.run import RunFolder, check_usable
 from autofreeze.samplers import SAMPLERS, SamplerName
 from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
-from autofreeze.study import Limits, Study
 from autofreeze.stores import default_cache_folder
+from autofreeze.study import Limits, Study
 from autofreeze.task import Task
 from autofreeze.testreads import note_read
 from autofreeze.training import evaluate
@@ -178,7 +178,7 @@ class _Search:
         )
 
     def _identity(self) -> dict[str, Any]:
-        """What makes the study what it is; where things lie and how fast they run does not."""
+        """Give what makes the study what it is; where things lie and how fast they run does not."""
         task, backbone = self.bench.task, self.bench.backbone
         return {
             "data": self.bench.dataset.fingerprint,
@@ -221,7 +221,7 @@ class _Search:
 
 
 def data_facts(bench: Workbench) -> dict[str, Any]:
-    """What a report and an exported file say of the data."""
+    """Collect what a report and an exported file say of the data."""
     dataset = bench.dataset
     return {
         "name": dataset.name,
@@ -234,7 +234,7 @@ def data_facts(bench: Workbench) -> dict[str, Any]:
 
 
 def backbone_facts(bench: Workbench) -> dict[str, Any]:
-    """What a report and an exported file say of the backbone."""
+    """Collect what a report and an exported file say of the backbone."""
     backbone = bench.backbone
     return {
         "model": backbone.name,
@@ -246,25 +246,6 @@ def backbone_facts(bench: Workbench) -> dict[str, Any]:
         "groups": {group.name: list(group.parameters) for group in backbone.groups.groups},
         "work_shares": list(backbone.groups.work_shares),
     }
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A model trained by a file."""
-
-    model_path: Path
-    curve: tuple[CurvePoint, ...]
-    expected: tuple[CurvePoint, ...]
-    """The trial's own curve, from the file."""
-
-    same_curve: bool | None
-    """Whether both curves are equal to the bit; None when the data or the weights differ."""
-
-    test_value: float | None = None
-    """Metric on the test split, when it was read."""
-
-    test_reads: int = 0
-    """How often the test split of these data has been read on this machine."""
 
 
 def train(
@@ -329,7 +310,14 @@ def train(
     curve = curve_of(records)
     same = curve == native.curve if same_inputs else None
     value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
-    return TrainResult(model_path, curve, native.curve, same, value, reads)
+    return TrainResult(
+        model_path=model_path,
+        curve=curve,
+        expected=native.curve,
+        same_curve=same,
+        test_value=value,
+        test_reads=reads,
+    )
 
 
 def _read_test(bench: Workbench, model: torch.nn.Module, by: str) -> tuple[float, int]:

@@ -34,9 +34,9 @@ def baselines(n_backbone: int, epochs: float, optimizer: OptimizerName = "adamw"
         optimizer: Rates are for AdamW at about 32 images a step, and 30 times that for SGD.
 
     Source:
-        fastai's ``fine_tune`` (one frozen epoch, backbone ÷100); LP-FT, arXiv 2202.10054; layer-wise decay .75,
-        arXiv 2111.06377; gradual unfreezing with ÷2.6 a group, ULMFiT, arXiv 1801.06146; frozen stem, arXiv 2211.09359.
-        1e-3 is AdamW's own default in torch; a head alone bears 3e-3.
+        fastai's ``fine_tune`` (one frozen epoch, backbone ÷100); LP-FT, arXiv 2202.10054; layer-wise
+        decay .75, arXiv 2111.06377; gradual unfreezing with ÷2.6 a group, ULMFiT, arXiv 1801.06146; frozen
+        stem, arXiv 2211.09359. 1e-3 is AdamW's own default in torch; a head alone bears 3e-3.
     """
     factor = SGD_FACTOR if optimizer == "sgd" else 1.0
     last = max(n_backbone - 1, 0)

@@ -32,6 +32,7 @@ def parse_duration(text: str) -> float:
     units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "": 1}
     parts = re.findall(r"(\d+(?:\.\d+)?)([dhms]?)", text)
     whole = "".join(number + unit for number, unit in parts) == text.strip()
+    whole = whole and (len(parts) == 1 or all(unit for _, unit in parts))  # 1h30 may mean minutes
     seconds = sum(float(number) * units[unit] for number, unit in parts) if whole else 0.0
     if seconds <= 0:
         raise ConfigError(f"got {text!r}; must be a time above zero such as 90s, 15m, 2h or 1h30m")

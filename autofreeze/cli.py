@@ -17,6 +17,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+AS_GIVEN = (
+    "from_scratch", "metric", "folds", "image_size", "interpolation", "crop_pct", "test_share", "resplit",
+    "device", "threads",
+)  # fmt: skip
+"""Options that are fields of a task as they are."""
+
 Data = Annotated[
     Path,
     typer.Argument(help="Folder of images: train/ val/ test/ or one folder per class.", show_default=False),
@@ -210,7 +216,10 @@ def groups(
     from autofreeze.report.columns import render
 
     backbone = load_backbone(
-        model, from_scratch=True, granularity=_granularity(granularity), image_size=image_size
+        model,
+        from_scratch=True,
+        granularity=_granularity(granularity),
+        image_size=image_size,
     )
     if as_json:
         typer.echo(json.dumps(backbone.groups.model_dump(mode="json"), indent=1))
@@ -242,19 +251,8 @@ def _train(file: Path, data: Path, out: Path, task: dict[str, Any], *, test: boo
 
 def _task(given: dict[str, Any]) -> dict[str, Any]:
     """Turn the arguments of a command into fields of a task."""
-    names = (
-        "from_scratch",
-        "metric",
-        "folds",
-        "image_size",
-        "interpolation",
-        "crop_pct",
-        "test_share",
-        "resplit",
-    )
-    names += ("device", "threads")
     return {
-        **{name: given[name] for name in names},
+        **{name: given[name] for name in AS_GIVEN},
         "weights": str(given["weights"]) if given["weights"] else None,
         "granularity": _granularity(given["groups"]),
         "mean": _triple("mean", given["mean"]),
@@ -272,7 +270,7 @@ def _cache(folder: Path | None, size: str | None) -> dict[str, Any]:
     }
 
 
-def _granularity(text: str) -> str | int:
+def _granularity(text: str) -> Any:
     return int(text) if text.lstrip("-").isdigit() else text
 
 

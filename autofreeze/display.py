@@ -70,7 +70,7 @@ class Display:
         if self._live:
             self._bar(self._name(trial), 0, self._epochs(trial))
 
-    def epoch_done(self, trial: LiveTrial, record: EpochRecord) -> None:
+    def epoch_done(self, trial: LiveTrial, record: EpochRecord) -> None:  # noqa: ARG002 - an observer's shape
         """Move the trial's bar."""
         if self._live:
             done = sum(len(curve) for curve in trial.curves.values())

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import MappingStartEvent, ScalarEvent, SequenceStartEvent
 
 from autofreeze.errors import ConfigError
 
@@ -55,7 +57,8 @@ def read_yaml(path: str | Path) -> Document:
 def parse_yaml(text: str, *, where: str = "") -> Document:
     """Parse YAML text; see :func:`read_yaml`."""
     try:
-        loaded = YAML(typ="rt").load(text)
+        tagged = _tagged_lines(text)
+        loaded = None if tagged else YAML(typ="rt").load(text)
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"line {line}: {str(error.problem).split(' with value')[0]}", where=where) from None
@@ -65,7 +68,18 @@ def parse_yaml(text: str, *, where: str = "") -> Document:
         raise ConfigError(f"{line}not valid YAML: {error.problem or error.context}", where=where) from None
     except (YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"not valid YAML: {error}", where=where) from None
+    if tagged:
+        raise ConfigError(tagged, where=where)
     return Document(_plain(loaded), dict(_lines(loaded, ())))
+
+
+def _tagged_lines(text: str) -> list[str]:
+    """Every tag (``!name``) that is written out: none has a meaning here, so none is passed over."""
+    return [
+        f"line {event.start_mark.line + 1}: the tag {event.tag} has no meaning here; leave it out"
+        for event in YAML(typ="rt").parse(text)
+        if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent) and event.tag
+    ]
 
 
 def _plain(node: Any) -> Any:
@@ -77,13 +91,15 @@ def _plain(node: Any) -> Any:
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
-    return node
+    # YAML 1.2 knows no dates: what ruamel reads as one was written as text.
+    return node.isoformat() if isinstance(node, date | datetime) else node
 
 
 def _lines(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], int]]:
     if isinstance(node, CommentedMap):
         for key, value in node.items():
-            yield (*path, str(key)), node.lc.key(key)[0] + 1
+            if key in (node.lc.data or {}):  # what a merge key (<<) brings in has no line of its own
+                yield (*path, str(key)), node.lc.key(key)[0] + 1
             yield from _lines(value, (*path, str(key)))
     elif isinstance(node, CommentedSeq):
         for index, value in enumerate(node):

@@ -1,5 +1,6 @@
 """Jobs and their records: what a study hands to an executor, and what comes back."""
 
+import math
 from typing import Self
 
 from pydantic import Field
@@ -83,7 +84,7 @@ class EpochRecord(Value):
     @property
     def is_finite(self) -> bool:
         """Whether the record holds a value that may be compared."""
-        return not self.diverged and self.value == self.value and self.val_loss == self.val_loss
+        return not self.diverged and math.isfinite(self.value) and math.isfinite(self.val_loss)
 
     def same_as(self, other: Self) -> bool:
         """Whether both tell the same curve; seconds are left out, since they never repeat."""

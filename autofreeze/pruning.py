@@ -79,7 +79,7 @@ def judge(record: EpochRecord, peers: Sequence[Sequence[EpochRecord]], *, spared
 
 
 def _value_at_age(run: Sequence[EpochRecord], age: float) -> float | None:
-    """The run's last finite value at no more than this many epochs since its last thaw."""
+    """Give the run's last finite value at no more than this many epochs since its last thaw."""
     values = [
         record.value for record in run if 0 < record.epochs_since_unfreeze <= age + 1e-9 and record.is_finite
     ]

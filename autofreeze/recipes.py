@@ -6,6 +6,7 @@ Two shapes that are no suffix stand beside it: :func:`one_block` and :func:`chai
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 from autofreeze.errors import ConfigError
@@ -67,7 +68,7 @@ def gradual(
     thaws = [min(warmup_epochs + turn * unfreeze_every, epochs) for turn in range(len(columns))]
     times = sorted({0.0, *thaws, epochs})
     rows = []
-    for start, end in zip(times, times[1:], strict=False):
+    for start, end in pairwise(times):
         row: Cells = [None] * n_backbone + [head_lr]
         for column, thaw in zip(columns, thaws, strict=True):
             if thaw <= start:
@@ -191,8 +192,10 @@ def chain_thaw(
     head: Cells = [None] * n_backbone + [head_lr]
     rows: list[tuple[float, Cells]] = [(length, head)]
     for block in range(n_backbone):
-        rows.append((length, [backbone_lr if column == block else None for column in range(n_backbone + 1)]))
-    rows.append((length, [backbone_lr] * n_backbone + [head_lr]))
+        alone: Cells = [backbone_lr if column == block else None for column in range(n_backbone + 1)]
+        rows.append((length, alone))
+    everything: Cells = [backbone_lr] * n_backbone + [head_lr]
+    rows.append((length, everything))
     return Schedule(groups=tuple(groups), phases=rows_of(rows), **curve).canonical()
 
 

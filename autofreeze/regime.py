@@ -29,7 +29,7 @@ class Regime(Value):
     class_weights: Literal["none", "balanced"] = "none"
     """``balanced`` weighs each class by the inverse of its share in the training part."""
 
-    views: str = Field(default="flip", pattern="^(none|flip)$")
+    views: Literal["none", "flip"] = "flip"
     """Augmentation: none, or a horizontal flip of every other view."""
 
     norm: Literal["follow", "eval"] = "follow"

@@ -1,10 +1,13 @@
 """What a search found: trials, how they ended, and the best of them."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from autofreeze.job import EpochRecord
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value
@@ -97,6 +100,39 @@ class StudyResult(Value):
     def work(self) -> float:
         """Forward-equivalents spent on all trials."""
         return sum(trial.work for trial in self.trials)
+
+
+class CurvePoint(Value):
+    """One epoch of the trial's first fold, to compare a new training with."""
+
+    epochs_done: float
+    train_loss: float
+    val_loss: float
+    value: float
+
+
+class TrainResult(Value):
+    """A model trained by a file."""
+
+    model_path: Path
+    curve: tuple[CurvePoint, ...]
+    expected: tuple[CurvePoint, ...]
+    """The trial's own curve, from the file."""
+
+    same_curve: bool | None
+    """Whether both curves are equal to the bit; None when the data or the weights differ."""
+
+    test_value: float | None = None
+    """Metric on the test split, when it was read."""
+
+    test_reads: int = 0
+    """How often the test split of these data has been read on this machine."""
+
+
+def curve_of(records: Sequence[EpochRecord]) -> tuple[CurvePoint, ...]:
+    """Shorten records to what an exported file keeps."""
+    names = tuple(CurvePoint.model_fields)
+    return tuple(CurvePoint(**{name: getattr(record, name) for name in names}) for record in records)
 
 
 def rank(trial: TrialResult) -> tuple[float, float, int]:

@@ -1,7 +1,7 @@
 """The run folder: everything that a search keeps, and who may write to it.
 
-``run.json`` says what is searched, ``study.journal`` is Optuna's, ``records.jsonl`` holds every epoch of every
-run, ``checkpoints/`` the rolling state of runs under way, ``report.json`` the outcome.
+``run.json`` says what is searched, ``study.journal`` is Optuna's, ``records.jsonl`` holds every epoch of
+every run, ``checkpoints/`` the rolling state of runs under way, ``report.json`` the outcome.
 """
 
 import json
@@ -129,7 +129,8 @@ def check_usable(path: Path, *, resume: bool) -> None:
     """Refuse a folder that a new search would overwrite; touches nothing.
 
     Raises:
-        RunFolderError: The path is a file, a folder of other things, or holds a study while ``resume`` is off.
+        RunFolderError: The path is a file, a folder of other things, or holds a study that is not to be
+            resumed.
     """
     if path.is_file():
         raise RunFolderError("is a file; give a folder with --out", where=str(path))

@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from autofreeze.values import Value
+from autofreeze.errors import ConfigError
+from autofreeze.values import Value, did_you_mean, refuse_bool
 
 if TYPE_CHECKING:
     import torch
@@ -19,10 +21,10 @@ if TYPE_CHECKING:
 Curve = Literal["constant", "cosine"]
 CurveSpan = Literal["run", "phase"]
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, BeforeValidator(refuse_bool), Field(gt=0, allow_inf_nan=False)]
 """A learning rate. To freeze a group, write no rate (null, None) instead of 0."""
 
-Epochs = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+Epochs = Annotated[float, BeforeValidator(refuse_bool), Field(gt=0, le=100_000, allow_inf_nan=False)]
 
 
 class Phase(Value):
@@ -53,7 +55,9 @@ class Schedule(Value):
     curve_over: CurveSpan = "run"
     """Whether the curve spans the whole run, or starts again with each phase."""
 
-    lr_ramp_epochs: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    lr_ramp_epochs: Annotated[float, BeforeValidator(refuse_bool)] = Field(
+        default=0.0, ge=0, allow_inf_nan=False
+    )
     """Epochs over which the rate climbs linearly at the start of the curve. Not a head-only warm-up."""
 
     @model_validator(mode="after")
@@ -71,7 +75,7 @@ class Schedule(Value):
                 problems.append(f"phases.{number}.lrs: every group is frozen; at least one must train")
         lengths = [phase.epochs for phase in self.phases]
         shortest = self.epochs if self.curve_over == "run" else min(lengths, default=0.0)
-        if self.lr_ramp_epochs > shortest:
+        if self.lr_ramp_epochs > shortest + 1e-9:  # lengths are rounded to nine digits
             problems.append(
                 f"lr_ramp_epochs: got {self.lr_ramp_epochs:g}; must not exceed the {self.curve_over}'s "
                 f"{shortest:g} epochs"
@@ -192,9 +196,19 @@ class Schedule(Value):
             ConfigError: Something is missing, unknown or out of range.
         """
         if isinstance(data, dict) and isinstance(data.get("phases"), list):
-            groups = list(data.get("groups") or [])
-            data = {**data, "phases": [_with_listed_cells(phase, groups) for phase in data["phases"]]}
-        return cls.parse(data, where=where)
+            groups = data["groups"] if isinstance(data.get("groups"), list) else []
+            read = [_with_listed_cells(phase, groups) for phase in data["phases"]]
+            problems = [f"phases.{row}.lrs.{line}" for row, (_, lines) in enumerate(read) for line in lines]
+            data = {**data, "phases": [phase for phase, _ in read]}
+        else:
+            problems = []
+        try:
+            schedule = cls.parse(data, where=where)
+        except ConfigError as error:
+            raise ConfigError([*problems, *error.problems], where=where) from None
+        if problems:
+            raise ConfigError(problems, where=where)
+        return schedule
 
     def __str__(self) -> str:
         rows = [("phase", "epochs", *self.groups)]
@@ -215,14 +229,17 @@ class Schedule(Value):
         return words + (f", ramp of {self.lr_ramp_epochs:g} epochs" if self.lr_ramp_epochs else "")
 
 
-def _with_listed_cells(phase: object, groups: list[str]) -> object:
-    """Turn cells keyed by group name into a list; unknown names stay visible as a wrong value."""
+def _with_listed_cells(phase: object, groups: list[str]) -> tuple[object, list[str]]:
+    """Turn cells keyed by group name into a list, and tell which names are unknown or missing."""
     if not isinstance(phase, dict) or not isinstance(phase.get("lrs"), dict):
-        return phase
+        return phase, []
     cells = phase["lrs"]
-    if set(cells) != set(groups):
-        return phase
-    return {**phase, "lrs": [cells[group] for group in groups]}
+    if not groups:
+        return {**phase, "lrs": list(cells.values())}, []  # the groups themselves are wrong, and told
+    unknown = [f"{name}: unknown{did_you_mean(str(name), groups)}" for name in cells if name not in groups]
+    missing = [f"{group}: missing" for group in groups if group not in cells]
+    # A missing cell is told as such: the stand-in keeps it from being told a second time as frozen.
+    return {**phase, "lrs": [cells.get(group, 1.0) for group in groups]}, unknown + missing
 
 
 @dataclass(frozen=True)
@@ -242,7 +259,7 @@ class Timetable:
         marks, total = [], 0.0
         for phase in self.schedule.phases:
             total += phase.epochs
-            marks.append(round(total * self.steps_per_epoch))
+            marks.append(round(round(total, 9) * self.steps_per_epoch))  # 0.1 + 0.2 epochs are 0.3
         marks[-1] = max(marks[-1], 1)
         return tuple(marks)
 
@@ -313,8 +330,8 @@ class Timetable:
     def last_unfreeze(self) -> int:
         """First step of the last row that thaws a group frozen in the row before it; 0 without one."""
         result = 0
-        rows = [(start, row) for start, row in self._filled_rows()]
-        for (_, before), (start, after) in zip(rows, rows[1:], strict=False):
+        rows = self._filled_rows()
+        for (_, before), (start, after) in pairwise(rows):
             if any(old is None and new is not None for old, new in zip(before, after, strict=True)):
                 result = start
         return result
@@ -340,9 +357,16 @@ def round_rate(rate: float) -> float:
 
 
 def rows_of(rows: Sequence[tuple[float, Sequence[float | None]]]) -> tuple[Phase, ...]:
-    """Build phases from (epochs, cells), leaving out rows without length and rounding rates."""
-    return tuple(
-        Phase(epochs=round(epochs, 9), lrs=tuple(None if lr is None else round_rate(lr) for lr in cells))
-        for epochs, cells in rows
-        if round(epochs, 9) > 0
-    )
+    """Build phases from (epochs, cells), leaving out rows without length and rounding rates.
+
+    Ends are rounded, not lengths, so that the rounded lengths still add up to the run.
+    """
+    phases, total, start = [], 0.0, 0.0
+    for epochs, cells in rows:
+        total += epochs
+        length = round(round(total, 9) - start, 9)
+        if length > 0:
+            lrs = tuple(None if lr is None else round_rate(lr) for lr in cells)
+            phases.append(Phase(epochs=length, lrs=lrs))
+            start = round(total, 9)
+    return tuple(phases)

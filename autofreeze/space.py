@@ -62,13 +62,13 @@ Axis = Range | Choice | Scalar
 
 EPOCH_AXES = ("warmup_epochs", "unfreeze_every", "lr_ramp_epochs")
 RATE_AXES = ("head_lr", "backbone_ratio", "depth_ratio", "group_offset")
+CURVE_AXES = ("curve", "curve_over", "lr_ramp_epochs")
 SCHEDULE_AXES: dict[Shape, tuple[str, ...]] = {
     "flat": (
-        "warmup_epochs", "unfreeze_depth", "unfreeze_every", "freeze_stem", "rates", *RATE_AXES,
-        "curve", "curve_over", "lr_ramp_epochs",
+        "warmup_epochs", "unfreeze_depth", "unfreeze_every", "freeze_stem", "rates", *RATE_AXES, *CURVE_AXES,
     ),
-    "one_block": ("warmup_epochs", "block", "head_lr", "backbone_ratio", "curve", "curve_over", "lr_ramp_epochs"),
-    "chain_thaw": ("head_lr", "backbone_ratio", "curve", "curve_over", "lr_ramp_epochs"),
+    "one_block": ("warmup_epochs", "block", "head_lr", "backbone_ratio", *CURVE_AXES),
+    "chain_thaw": ("head_lr", "backbone_ratio", *CURVE_AXES),
 }  # fmt: skip
 REGIME_AXES = tuple(Regime.model_fields)
 NEEDED = ("head_lr",)
@@ -388,8 +388,9 @@ class Space:
 
 
 def distinct_lengths_step(low: float, high: float) -> float:
-    """Step between the distinct lengths that a range of epochs offers: whole epochs when at least three
-    fit, else halves, else quarters.
+    """Give the step between the lengths that a range of epochs offers.
+
+    Whole epochs when at least three lengths fit, else halves, else quarters.
     """
     return next((step for step in (1.0, 0.5) if (high - low) / step >= 2 - 1e-9), 0.25)
 
@@ -406,7 +407,7 @@ def _draw(trial: Trial, name: str, axis: Axis) -> Any:
 
 
 def _nearest(axis: Axis, value: Any) -> Any | None:
-    """The value on the axis's grid, or None when the axis does not reach it."""
+    """Give the value on the axis's grid, or None when the axis does not reach it."""
     if isinstance(axis, Choice):
         return value if value in axis.options else None
     if not isinstance(axis, Range):
@@ -418,7 +419,7 @@ def _nearest(axis: Axis, value: Any) -> Any | None:
 
 
 def _middle(axis: Range | Choice) -> Any:
-    """A value for an axis that does not matter: neutral (1) when it can be, else the first or lowest."""
+    """Give a value for an axis that does not matter: neutral (1) when it can be, else the first or lowest."""
     if isinstance(axis, Choice):
         return axis.options[0]
     return 1.0 if float(axis.low) <= 1.0 <= float(axis.high) and not axis.step else axis.low

@@ -18,9 +18,9 @@ from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.job import EpochRecord, Job
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
+from autofreeze.records import read_records
 from autofreeze.regime import Regime
 from autofreeze.results import Ending, TrialResult, rank
-from autofreeze.records import read_records
 from autofreeze.run import RunFolder
 from autofreeze.samplers import SamplerName, make_sampler
 from autofreeze.schedule import Schedule
@@ -48,15 +48,15 @@ class Observer(Protocol):
     """Who is told what happens: a live display."""
 
     def trial_started(self, trial: "LiveTrial") -> None:
-        """A trial's first job has been submitted, or taken up again."""
+        """Take note that a trial has begun, or has been taken up again."""
         ...
 
     def epoch_done(self, trial: "LiveTrial", record: EpochRecord) -> None:
-        """A run has finished an epoch."""
+        """Take note that a run has finished an epoch."""
         ...
 
     def trial_ended(self, result: TrialResult) -> None:
-        """A trial has ended, for good."""
+        """Take note that a trial has ended, for good."""
         ...
 
 
@@ -146,7 +146,7 @@ class Study:
 
         Args:
             limits: When to end.
-            should_stop: Asked after every event; a reason ends the search, the trials under way can be resumed.
+            should_stop: Asked after every event. A reason ends the search; trials under way can be resumed.
 
         Returns:
             What cut the search short; empty when all trials ran.
@@ -209,7 +209,7 @@ class Study:
         return self._outside(self._baselines[name])
 
     def _outside(self, baseline: Baseline) -> tuple[Schedule, Regime]:
-        """A baseline that the space does not reach: built as it is, with the space's fixed regime."""
+        """Build a baseline that the space does not reach, as it is, with the space's fixed regime."""
         schedule = recipes.gradual(self._space.groups, self._space.epochs, **baseline.params)
         return schedule, self._space.fixed_regime
 
@@ -229,7 +229,7 @@ class Study:
         self._next_fold(live)
 
     def _twin(self, live: LiveTrial) -> TrialResult | None:
-        """An ended trial with the same schedule and regime."""
+        """Find an ended trial with the same schedule and regime."""
         digest = _digest(live.schedule, live.regime)
         usable = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
         for result in self._results.values():
@@ -352,8 +352,10 @@ class Study:
         results = list(self._results.values())
         if len(results) == MAX_FIRST_FAILURES and all(r.ending is Ending.FAILED for r in results):
             raise TrainingError(
-                [f"the first {MAX_FIRST_FAILURES} trials all failed; the search stops here"]
-                + sorted({result.reason for result in results})
+                [
+                    f"the first {MAX_FIRST_FAILURES} trials all failed; the search stops here",
+                    *sorted({result.reason for result in results}),
+                ]
             )
 
     def _take_over(self, live: LiveTrial, twin: TrialResult) -> None:
@@ -408,7 +410,7 @@ class Study:
 
 
 def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
-    """The outcome of an ended trial as it was kept in the study."""
+    """Read the outcome of an ended trial as it was kept in the study."""
     if "result" in trial.user_attrs:
         return TrialResult.model_validate_json(trial.user_attrs["result"])
     attributes = trial.user_attrs

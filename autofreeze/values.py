@@ -52,10 +52,32 @@ def did_you_mean(name: str, known: list[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
+def refuse_bool(value: object) -> object:
+    """Refuse true and false where a number is meant: they would count as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError(f"got {value}; must be a number")
+    return value
+
+
 def explain(error: ValidationError, *, known: list[str] | None = None) -> list[str]:
     """Put pydantic's findings into one line each: path, what was given, what is allowed."""
     items = error.errors(include_url=False)
+    deeper = {item["loc"][:length] for item in items for length in range(len(item["loc"]))}
+    # A list whose items are wrong is also told to be too short: the items' own lines say enough.
+    items = [item for item in items if item["type"] != "too_short" or item["loc"] not in deeper]
     return [line for item in items for line in _explain_one(item, known or []).split("\n")]
+
+
+_KINDS = {
+    "float_type": "a number", "float_parsing": "a number", "finite_number": "a finite number",
+    "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
+    "string_type": "text", "bool_type": "true or false", "bool_parsing": "true or false",
+    "tuple_type": "a list", "list_type": "a list", "model_type": "a mapping", "dict_type": "a mapping",
+}  # fmt: skip
+"""pydantic's kinds of error -> what is allowed, in the words of a YAML file."""
+
+_LONGEST = 80
+"""Characters of a wrong value that a message repeats."""
 
 
 def _explain_one(item: Mapping[str, Any], known: list[str]) -> str:
@@ -68,5 +90,8 @@ def _explain_one(item: Mapping[str, Any], known: list[str]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{head}{message}"
-    message = message.removeprefix("Input should be ").replace(", unable to parse string as a number", "")
-    return f"{head}got {item['input']!r}; must be {message}"
+    given = repr(item["input"])
+    given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}…"
+    if item["type"] == "too_short":
+        return f"{head}got {given}; must hold at least {item['ctx']['min_length']}"
+    return f"{head}got {given}; must be {_KINDS.get(item['type'], message.removeprefix('Input should be '))}"

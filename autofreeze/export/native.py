@@ -7,25 +7,15 @@ from pydantic import Field
 
 from autofreeze.documents import read_yaml, to_yaml
 from autofreeze.errors import ConfigError
-from autofreeze.job import EpochRecord
 from autofreeze.regime import Regime
 from autofreeze.report.words import sentence
-from autofreeze.results import StudyResult, TrialResult
+from autofreeze.results import CurvePoint, StudyResult, TrialResult
 from autofreeze.schedule import Schedule
 from autofreeze.task import Task
 from autofreeze.values import Value
 
-SCHEMA_NAME = "autofreeze/schedule"
-SCHEMA_VERSION = 1
-
-
-class CurvePoint(Value):
-    """One epoch of the trial's first fold, to compare a new training with."""
-
-    epochs_done: float
-    train_loss: float
-    val_loss: float
-    value: float
+SCHEMA_NAME: Literal["autofreeze/schedule"] = "autofreeze/schedule"
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class NativeFile(Value):
@@ -79,12 +69,6 @@ class NativeFile(Value):
             )
         schedule = Schedule.from_plain(data.get("schedule"), where=f"{path}: schedule")
         return cls.parse({**data, "schedule": schedule}, where=str(path))
-
-
-def curve_of(records: list[EpochRecord]) -> tuple[CurvePoint, ...]:
-    """Shorten records to what an exported file keeps."""
-    names = tuple(CurvePoint.model_fields)
-    return tuple(CurvePoint(**{name: getattr(record, name) for name in names}) for record in records)
 
 
 def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint, ...]) -> NativeFile:

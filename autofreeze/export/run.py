@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from autofreeze.errors import ConfigError
-from autofreeze.export.native import NativeFile, curve_of, native_file
+from autofreeze.export.native import NativeFile, native_file
 from autofreeze.records import read_records
 from autofreeze.report.files import read_report
-from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.results import Ending, StudyResult, TrialResult, curve_of
 
 
 def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFile:

@@ -49,8 +49,8 @@ def _certainty(result: StudyResult, best: TrialResult) -> str:
     over = f"{folds} folds, " if folds > 1 else ""
     error = standard_error(best.value, best.n_val)
     return (
-        f"trial {best.number}: {result.metric} {best.value:.3f} ± {error:.3f} on {best.n_val} validation images "
-        f"({over}one seed; ± is the binomial standard error).\n"
+        f"trial {best.number}: {result.metric} {best.value:.3f} ± {error:.3f} on {best.n_val} validation "
+        f"images ({over}one seed; ± is the binomial standard error).\n"
         "Unconfirmed: the best of many is partly luck; its score on fresh seeds is likely lower."
     )
 

@@ -1,22 +1,8 @@
 """What is told of one training run."""
 
-from collections.abc import Sequence
-from typing import Protocol
-
-from autofreeze.export.native import CurvePoint
 from autofreeze.job import EpochRecord
+from autofreeze.results import TrainResult
 from autofreeze.schedule import format_rate
-
-
-class Trained(Protocol):
-    """A finished training, as ``api.train`` gives it."""
-
-    model_path: object
-    curve: Sequence[CurvePoint]
-    expected: Sequence[CurvePoint]
-    same_curve: bool | None
-    test_value: float | None
-    test_reads: int
 
 
 def line_of(record: EpochRecord) -> str:
@@ -29,7 +15,7 @@ def line_of(record: EpochRecord) -> str:
     )
 
 
-def summary(result: Trained) -> str:
+def summary(result: TrainResult) -> str:
     """Say where the model lies and whether the trial's curve came out again."""
     last = result.curve[-1]
     lines = [f"validation {last.value:.4f} at the last epoch; the model: {result.model_path}"]
@@ -39,8 +25,8 @@ def summary(result: Trained) -> str:
         lines.append("data or weights are not those of the search, so the trial's curve is no reference")
     elif result.expected:
         lines.append(
-            f"the trial's own curve ended at {result.expected[-1].value:.4f}: other hardware, thread count or "
-            "versions round differently, and training amplifies it"
+            f"the trial's own curve ended at {result.expected[-1].value:.4f}: other hardware, thread count "
+            "or versions round differently, and training amplifies it"
         )
     if result.test_value is not None:
         lines.append(
