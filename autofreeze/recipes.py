@@ -5,12 +5,15 @@ full fine-tuning is LP-FT without a warm-up, a linear probe has depth 0, a froze
 Two shapes that are no suffix stand beside it: :func:`one_block` and :func:`chain_thaw`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from autofreeze.errors import ConfigError
 from autofreeze.schedule import Schedule, rows_of
+from autofreeze.values import explain
 
 Rates = Literal["one", "decay", "per_group"]
 Depth = int | float | Literal["all"]
@@ -67,14 +70,22 @@ def gradual(
                                               group_offsets), strict=True))  # fmt: skip
     thaws = [min(warmup_epochs + turn * unfreeze_every, epochs) for turn in range(len(columns))]
     times = sorted({0.0, *thaws, epochs})
-    rows = []
+    rows: list[tuple[float, Cells]] = []
     for start, end in pairwise(times):
         row: Cells = [None] * n_backbone + [head_lr]
         for column, thaw in zip(columns, thaws, strict=True):
             if thaw <= start:
                 row[column] = cells[column]
         rows.append((end - start, row))
-    return Schedule(groups=tuple(groups), phases=rows_of(rows), **curve).canonical()
+    return _table(groups, rows, curve)
+
+
+def _table(groups: Sequence[str], rows: Sequence[tuple[float, Cells]], curve: Mapping[str, Any]) -> Schedule:
+    """Build the schedule, what is wrong with a rate or the curve told as every wrong setting is."""
+    try:
+        return Schedule(groups=tuple(groups), phases=rows_of(rows), **curve).canonical()
+    except ValidationError as error:
+        raise ConfigError(explain(error)) from None
 
 
 def _backbone_rates(
@@ -161,8 +172,7 @@ def one_block(
         raise ConfigError(problems)
     head: Cells = [None] * n_backbone + [head_lr]
     row = [head_lr * backbone_ratio if column == block else cell for column, cell in enumerate(head)]
-    rows = [(warmup_epochs, head), (epochs - warmup_epochs, row)]
-    return Schedule(groups=tuple(groups), phases=rows_of(rows), **curve).canonical()
+    return _table(groups, [(warmup_epochs, head), (epochs - warmup_epochs, row)], curve)
 
 
 def chain_thaw(
@@ -196,7 +206,7 @@ def chain_thaw(
         rows.append((length, alone))
     everything: Cells = [backbone_lr] * n_backbone + [head_lr]
     rows.append((length, everything))
-    return Schedule(groups=tuple(groups), phases=rows_of(rows), **curve).canonical()
+    return _table(groups, rows, curve)
 
 
 def name_of(schedule: Schedule) -> str:

@@ -9,16 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from autofreeze import recipes
 from autofreeze.documents import Document, parse_yaml, read_yaml
 from autofreeze.errors import ConfigError
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
-from autofreeze.values import Value, did_you_mean, explain
+from autofreeze.values import Value, did_you_mean, explain, refuse_bool
 
 Scalar = bool | int | float | str
 Shape = Literal["flat", "one_block", "chain_thaw"]
@@ -33,7 +33,7 @@ class Trial(Protocol):
         """Draw a decimal number."""
         ...
 
-    def suggest_int(self, name: str, low: int, high: int) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         """Draw a whole number."""
         ...
 
@@ -42,13 +42,28 @@ class Trial(Protocol):
         ...
 
 
+def _end(value: object) -> object:
+    """Refuse at once what is neither a number nor text: a union would tell it once for each kind."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"got {value!r}; must be a number")
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError("got a number that is out of all range")
+    return value
+
+
+LARGEST = 1e300
+"""Whole numbers beyond it cannot become decimal ones."""
+
+End = Annotated[float | str, BeforeValidator(_end)]
+
+
 class Range(Value):
     """An axis between two ends. Epochs may be written as ``40%`` of the run, depths as ``all`` or ``50%``."""
 
-    low: float | str
-    high: float | str
+    low: End
+    high: End
     log: bool = False
-    step: float | None = None
+    step: Annotated[float, BeforeValidator(refuse_bool)] | None = None
 
 
 class Choice(Value):
@@ -71,6 +86,15 @@ SCHEDULE_AXES: dict[Shape, tuple[str, ...]] = {
     "chain_thaw": ("head_lr", "backbone_ratio", *CURVE_AXES),
 }  # fmt: skip
 REGIME_AXES = tuple(Regime.model_fields)
+WHOLE_AXES = ("unfreeze_depth", "block", "batch_size")
+WORD_AXES: dict[str, tuple[Scalar, ...]] = {
+    "rates": ("one", "decay", "per_group"), "freeze_stem": (False, True),
+    "curve": ("constant", "cosine"), "curve_over": ("run", "phase"),
+    **{name: get_args(field.annotation) for name, field in Regime.model_fields.items()
+       if get_origin(field.annotation) is Literal},
+}  # fmt: skip
+"""Axes over words -> the words. They have no low and no high."""
+
 NEEDED = ("head_lr",)
 
 DEFAULTS: dict[str, Axis] = {
@@ -118,7 +142,7 @@ class SpaceSpec(Value):
             raise ConfigError("must be a mapping of axis names to ranges, lists or values", where=where)
         data = dict(document.data)
         shape = data.pop("shape", "flat")
-        if shape not in SCHEDULE_AXES:
+        if not isinstance(shape, str) or shape not in SCHEDULE_AXES:
             raise ConfigError(f"shape: got {shape!r}; must be one of {', '.join(SCHEDULE_AXES)}", where=where)
         axes, problems = _read_axes(data, document, shape)
         if problems:
@@ -175,11 +199,14 @@ def _partner_reason(name: str) -> str:
 def _read_axis(name: str, value: Any) -> tuple[Axis | None, list[str]]:
     """Read one axis; problems start with ``.key: `` or ``: ``."""
     if isinstance(value, dict):
+        if name in WORD_AXES:
+            words = ", ".join(str(option) for option in WORD_AXES[name])
+            return None, [f": got a range; must be one or a list of {words}"]
         try:
             axis = Range.model_validate(value)
         except ValidationError as error:
             return None, [f".{line}" for line in explain(error, known=list(Range.model_fields))]
-        return axis, [f"{problem}" for problem in _problems_of_range(name, axis)]
+        return axis, _problems_of_range(name, axis)
     if isinstance(value, list):
         if not value or any(not isinstance(option, Scalar) for option in value):
             return None, [f": got {value!r}; a list must hold at least one plain value"]
@@ -193,7 +220,7 @@ def _read_axis(name: str, value: Any) -> tuple[Axis | None, list[str]]:
 def _problems_of_range(name: str, axis: Range) -> list[str]:
     problems = []
     for key, end in (("low", axis.low), ("high", axis.high)):
-        problems += [f".{key}{line}" for line in _problems_of_end(name, end)]
+        problems += [f".{key}{line}" for line in _problems_of_value(name, end)]
     if problems:
         return problems
     low, high = axis.low, axis.high
@@ -201,8 +228,12 @@ def _problems_of_range(name: str, axis: Range) -> list[str]:
         problems.append(f": low is {low:g} and high is {high:g}; low must not exceed high")
     if axis.log and isinstance(low, int | float) and low <= 0:
         problems.append(f".low: got {low:g}; must be > 0 on a logarithmic axis")
+    if axis.log and name in (*EPOCH_AXES, "unfreeze_depth", "block"):
+        problems.append(".log: this axis is drawn on an even grid; leave log out")
     if axis.step is not None and (axis.log or not 0 < axis.step < math.inf):
         problems.append(f".step: got {axis.step:g}; must be > 0, and not on a logarithmic axis")
+    elif axis.step is not None and name in WHOLE_AXES and not axis.step.is_integer():
+        problems.append(f".step: got {axis.step:g}; must be a whole number")
     return problems
 
 
@@ -213,6 +244,8 @@ def _problems_of_end(name: str, end: float | str) -> list[str]:
         if name in ("unfreeze_depth", "block") and end == "all":
             return []
         return [f": got {end!r}; must be a number{_allowed_words(name)}"]
+    if isinstance(end, int) and end > LARGEST:
+        return [": got a number that is out of all range"]
     if not math.isfinite(end) or end < 0 or (name in RATE_AXES and end <= 0):
         return [f": got {end:g}; must be a number {'> 0' if name in RATE_AXES else '>= 0'}"]
     return []
@@ -230,17 +263,16 @@ def _problems_of_value(name: str, value: Scalar) -> list[str]:
         if isinstance(value, bool):
             return [f": got {value}; must be a number{_allowed_words(name)}"]
         return _problems_of_end(name, value)
-    allowed: dict[str, tuple[Scalar, ...]] = {
-        "rates": ("one", "decay", "per_group"), "freeze_stem": (False, True),
-        "curve": ("constant", "cosine"), "curve_over": ("run", "phase"),
-    }  # fmt: skip
-    if name in allowed:
-        words = ", ".join(str(option) for option in allowed[name])
-        return [] if value in allowed[name] else [f": got {value!r}; must be one of {words}"]
     if name == "views" and value in PARTNER_VIEWS:
         return [f": {_partner_reason(str(value))}"]
+    if name in WORD_AXES:
+        words = ", ".join(str(option) for option in WORD_AXES[name])
+        known = any(type(value) is type(option) and value == option for option in WORD_AXES[name])
+        return [] if known else [f": got {value!r}; must be one of {words}"]
     try:
-        Regime.model_validate({name: value})
+        # Strict, so that neither true nor '32' counts as a number; 32.0 may stand for 32.
+        whole = isinstance(value, float) and value.is_integer()
+        Regime.model_validate({name: int(value) if whole else value}, strict=True)
     except ValidationError as error:
         return [f": {line.partition(': ')[2]}" for line in explain(error)]
     return []
@@ -357,23 +389,31 @@ class Space:
     def _resolve(self, name: str, axis: Axis) -> Axis:
         if not isinstance(axis, Range):
             if isinstance(axis, Choice):
-                return Choice(options=tuple(self._number(name, option) for option in axis.options))
+                return Choice(options=tuple(dict.fromkeys(self._number(name, o) for o in axis.options)))
             return self._number(name, axis)
         low, high, step = self._number(name, axis.low), self._number(name, axis.high), axis.step
         assert not isinstance(low, str | bool)
         assert not isinstance(high, str | bool)
         if name in EPOCH_AXES:
             step = step or distinct_lengths_step(low, high)
-            high = low + step * math.floor((high - low) / step + 1e-9)
         if high < low:
             raise ConfigError(f"{name}: low is {low:g} and high is {high:g} for this model and run; widen it")
+        if step:
+            high = float(f"{low + step * math.floor((high - low) / step + 1e-9):.12g}")
         return low if low == high else Range(low=low, high=high, log=axis.log, step=step)
 
     def _number(self, name: str, value: Scalar) -> Scalar:
         """Resolve ``40%``, ``all`` and whole depths; other values stay as they are."""
         if name in EPOCH_AXES:
             share = _percent(value) if isinstance(value, str) else None
-            return share * self.epochs if share is not None else float(value)
+            # Nine digits, so that ends and steps stay round numbers.
+            length = min(round(share * self.epochs, 9), self.epochs) if share is not None else float(value)
+            if name != "unfreeze_every" and length > self.epochs:
+                raise ConfigError(
+                    f"{name}: got {length:g}; must lie in 0..{self.epochs:g}, the run's length; "
+                    "a share such as 40% fits every run"
+                )
+            return length
         if name == "unfreeze_depth":
             share = _percent(value) if isinstance(value, str) else None
             depth: Any = share if share is not None else value
@@ -383,7 +423,13 @@ class Space:
         if name == "block":
             share = _percent(value) if isinstance(value, str) else None
             last = self.n_backbone - 1
-            return last if value == "all" else round(share * last) if share is not None else int(value)
+            number: Any = last if value == "all" else round(share * last) if share is not None else value
+            if number != int(number) or not 0 <= number <= last:
+                raise ConfigError(
+                    f"block: got {number:g}; must be all, a share such as 50%, or a whole number in "
+                    f"0..{last}, the backbone's groups"
+                )
+            return int(number)
         return value
 
 
@@ -401,8 +447,8 @@ def _draw(trial: Trial, name: str, axis: Axis) -> Any:
     if not isinstance(axis, Range):
         return axis
     low, high = float(axis.low), float(axis.high)
-    if name in ("unfreeze_depth", "block", "batch_size"):
-        return trial.suggest_int(name, int(low), int(high))
+    if name in WHOLE_AXES:
+        return trial.suggest_int(name, int(low), int(high), step=int(axis.step or 1), log=axis.log)
     return trial.suggest_float(name, low, high, step=axis.step, log=axis.log)
 
 
@@ -415,7 +461,7 @@ def _nearest(axis: Axis, value: Any) -> Any | None:
     low, high = float(axis.low), float(axis.high)
     if axis.step:
         value = low + axis.step * round((value - low) / axis.step)
-    return value if low * (1 - 1e-9) <= value <= high * (1 + 1e-9) else None
+    return min(max(value, low), high) if low * (1 - 1e-9) <= value <= high * (1 + 1e-9) else None
 
 
 def _middle(axis: Range | Choice) -> Any:
