@@ -86,8 +86,8 @@ class Backbone:
             num_classes=num_classes,
             **self.options,
         )
-        model = _renew_head(model, num_classes, seed)
-        _put(model, self.tensors)  # last: resetting LeViT's classifier also resets the norm before it
+        _put(model, self.tensors)
+        _renew_head(model, seed)
         return model
 
 
@@ -253,19 +253,21 @@ def _create(name: str, *, seed: int, drops: Mapping[str, float] | None = None, *
                 return model.float()
 
 
-def _renew_head(model: nn.Module, num_classes: int, seed: int) -> nn.Module:
-    """Replace the head by the one that timm's ``reset_classifier`` makes, from ``seed`` alone.
+def _renew_head(model: nn.Module, seed: int) -> None:
+    """Give the classifier torch's default values for its layers, ±1/√features, from ``seed`` alone.
 
     ``create_model`` draws the classifier of the EfficientNet and MobileNet families from ±1/√classes, meant
     for a thousand of them: with 6 classes and pretrained features the first loss is 11 nats, where
-    guessing costs 1.8. ``reset_classifier`` leaves torch's default for a linear layer, ±1/√features.
+    guessing costs 1.8. timm's own ``reset_classifier`` would do for these, but in LeViT it also renews the
+    pretrained norm before the classifier, and in RepViT it drops the second head.
     """
-    reset: Callable[[int], None] | None = getattr(model, "reset_classifier", None)
-    if reset is not None:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            reset(num_classes)
-    return model.float()
+    head = classifier_modules(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        for name, module in model.named_modules():
+            reset: Callable[[], None] | None = getattr(module, "reset_parameters", None)
+            if reset is not None and lies_under(name, head):
+                reset()
 
 
 def _cannot_build(options: Mapping[str, Any], error: Exception) -> str:

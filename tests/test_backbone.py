@@ -252,6 +252,14 @@ def test_images_that_are_not_square_are_refused_unless_a_size_is_given(state, tm
     assert load_backbone("test_resnet", weights=tmp_path / "w.safetensors", image_size=64).groups
 
 
+def test_a_fresh_head_is_scaled_to_its_features_and_not_to_the_number_of_classes():
+    backbone = load_backbone("mobilenetv2_050", from_scratch=True, image_size=64)
+    bound = 1280**-0.5
+    for num_classes in (2, 100):
+        weight = backbone.build(num_classes, seed=0).classifier.weight
+        assert 0.9 * bound < weight.abs().max() <= bound
+
+
 @pytest.mark.parametrize("name", ["levit_128s", "repvit_m0_9", "mobilenetv3_small_050", "test_convnext"])
 def test_the_pretrained_norm_beside_a_classifier_survives_the_fresh_head(name, tmp_path):
     save_file(state_of(name), tmp_path / "w.safetensors")
