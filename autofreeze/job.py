@@ -87,5 +87,5 @@ class EpochRecord(Value):
         return not self.diverged and math.isfinite(self.value) and math.isfinite(self.val_loss)
 
     def same_as(self, other: Self) -> bool:
-        """Whether both tell the same curve; seconds are left out, since they never repeat."""
-        return self.model_copy(update={"seconds": 0.0}) == other.model_copy(update={"seconds": 0.0})
+        """Whether both tell the same curve; seconds are left out, since they never repeat. NaN equals NaN."""
+        return self.model_dump_json(exclude={"seconds"}) == other.model_dump_json(exclude={"seconds"})

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from torch.nn import functional as F
 from autofreeze import cost, metrics, views
 from autofreeze.binding import BoundSchedule, Columns
 from autofreeze.checkpoints import load_checkpoint, save_checkpoint
+from autofreeze.errors import ConfigError
 from autofreeze.job import EpochRecord
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
+from autofreeze.values import digest_of
 
 EVAL_CHUNK = 256
 """Images in one forward pass of validation."""
@@ -100,6 +103,9 @@ def fit(
     Yields:
         A record after each epoch; the last one has ``last`` set. A run that meets a non-finite loss or
         gradient ends with a record that says so in ``diverged``.
+
+    Raises:
+        ConfigError: The checkpoint was written by another run.
     """
     run = _Run(model, columns, schedule, regime, examples, seed, torch.device(device), metric)
     if checkpoint is not None and checkpoint.exists():
@@ -138,6 +144,22 @@ class _Run:
         self.timetable = self.bound.timetable
         self.loss_weights = _loss_weights(examples, regime, device)
         self.progress = _Progress(ever_trained=[False] * len(columns.groups))
+
+    @cached_property
+    def _digest(self) -> str:
+        """What makes the run what it is, apart from the pixels and the pretrained tensors."""
+        examples, schedule = self.examples, self.timetable.schedule
+        return digest_of(
+            [
+                schedule.model_dump(mode="json"),
+                self.regime.model_dump(mode="json"),
+                self.seed,
+                self.metric,
+                examples.labels.tolist(),
+                examples.train.tolist(),
+                examples.val.tolist(),
+            ]
+        )
 
     @property
     def is_over(self) -> bool:
@@ -282,6 +304,7 @@ class _Run:
             progress.ever_trained,
             self.bound.optimizer,
             {
+                "run": self._digest,
                 "records": [record.model_dump_json() for record in progress.records],
                 "ever_trained": progress.ever_trained,
                 "phase": progress.phase,
@@ -294,6 +317,8 @@ class _Run:
     def restore(self, path: Path) -> None:
         """Go back to where a checkpoint was written."""
         state = load_checkpoint(path, self.model, self.device)
+        if state.pop("run", None) != self._digest:
+            raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
         records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
         optimizer = state.pop("optimizer")
         self.progress = _Progress(records=records, **state)
