@@ -1,5 +1,6 @@
 """Layer groups as a table."""
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from autofreeze.bytesize import format_bytes
@@ -8,10 +9,12 @@ from autofreeze.groups import LayerGroups
 
 def render(groups: LayerGroups, model: str, image_size: int) -> Table:
     """Draw a model's layer groups: the columns of its schedules, stem first."""
-    table = Table(title=f"{model}, {len(groups)} layer groups at {image_size} px", title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD, title=f"{model}, {len(groups)} layer groups at {image_size} px", title_justify="left"
+    )
     table.add_column("group")
     table.add_column("modules", overflow="fold")
-    for heading in ("parameters", "forward work", "boundary before it, per image"):
+    for heading in ("parameters", "forward work", "input per image"):
         table.add_column(heading, justify="right")
     for group in groups.groups:
         table.add_row(

@@ -1,7 +1,9 @@
 """The report on the terminal."""
 
 from collections import Counter
+from collections.abc import Iterator
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -19,28 +21,50 @@ def show(result: StudyResult, console: Console) -> None:
         result: What the search found.
         console: Where to print; its width is kept to.
     """
-    console.print(render(result))
+    console.print(render(result, console.width))
 
 
-def render(result: StudyResult) -> RenderableType:
-    """Compose the report: best schedule, baselines, how trials ended, cost, conditions."""
+def render(result: StudyResult, width: int = 80) -> RenderableType:
+    """Compose the report: best schedule, baselines, how trials ended, cost, conditions.
+
+    Args:
+        result: What the search found.
+        width: Characters in a line.
+    """
     parts: list[RenderableType] = [Text(_capitalised(verdict(result)), style="bold"), Text()]
     if result.best is not None:
-        parts += [schedule_table(result.best.schedule), Text(_certainty(result, result.best)), Text()]
+        parts += [schedule_table(result.best.schedule, width), Text(_certainty(result, result.best)), Text()]
         parts += [_against_baselines(result, result.best), Text()]
     parts += [Text(line) for line in _closing(result)]
     return Padding(Group(*parts), (1, 0))
 
 
-def schedule_table(schedule: Schedule) -> Table:
-    """Draw a schedule as its table."""
-    table = Table(title=None, caption=f"rate curve: {schedule.curve_words}", caption_justify="left")
-    for heading in ("phase", "epochs", *schedule.groups):
+def schedule_table(schedule: Schedule, width: int = 80) -> Table:
+    """Draw a schedule: a row for each phase where the line has room, else a row for each group."""
+    needed = sum(max(len(name), 7) + 3 for name in ("phase", "epochs", *schedule.groups)) + 1
+    by_phase = needed <= width
+    table = Table(box=SIMPLE_HEAD, caption=f"rate curve: {schedule.curve_words}", caption_justify="left")
+    spans = list(_spans(schedule))
+    cells = [["–" if lr is None else format_rate(lr) for lr in phase.lrs] for phase in schedule.phases]
+    headings = ("phase", "epochs", *schedule.groups) if by_phase else ("group", *spans)
+    for heading in headings:
         table.add_column(heading, justify="right")
-    for number, phase in enumerate(schedule.phases):
-        cells = ("–" if lr is None else format_rate(lr) for lr in phase.lrs)
-        table.add_row(str(number), f"{phase.epochs:.4g}", *cells)
+    if by_phase:
+        for number, (span, row) in enumerate(zip(spans, cells, strict=True)):
+            table.add_row(str(number), span.removeprefix("epochs "), *row)
+    else:
+        for name, *row in zip(schedule.groups, *cells, strict=True):
+            table.add_row(name, *row)
     return table
+
+
+def _spans(schedule: Schedule) -> Iterator[str]:
+    """When each phase runs: ``epochs 0–1.5``."""
+    start = 0.0
+    for phase in schedule.phases:
+        end = start + phase.epochs
+        yield f"epochs {start:.4g}–{end:.4g}"
+        start = end
 
 
 def _certainty(result: StudyResult, best: TrialResult) -> str:
@@ -56,24 +80,30 @@ def _certainty(result: StudyResult, best: TrialResult) -> str:
 
 
 def _against_baselines(result: StudyResult, best: TrialResult) -> Table:
-    table = Table(title="Against the baselines, as usually run", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title="Against the baselines, as usually run", title_justify="left")
     table.add_column("schedule")
-    for heading in (result.metric, "best is ahead by (points)", "log loss", "work"):
+    for heading in (result.metric, "best leads by", "log loss", "work"):
         table.add_column(heading, justify="right")
     table.add_column("ended", overflow="fold")
     for trial in (best, *(trial for trial in result.baselines if trial.number != best.number)):
         name = trial.baseline or trial.recipe
-        marked = f"best: {name} (trial {trial.number})" if trial is best else name
-        done = trial.value is not None and best.value is not None
+        marked = f"best: {name}" if trial is best else name
         table.add_row(
             marked,
             f"{trial.value:.3f}" if trial.value is not None else "–",
-            points(best.value - trial.value) if done and trial is not best else "",  # type: ignore[operator]
+            _lead(best, trial),
             f"{trial.val_loss:.3f}" if trial.val_loss is not None else "–",
             f"{_work_of(result, trial):,.0f}",
             _how_it_ended(trial),
         )
     return table
+
+
+def _lead(best: TrialResult, trial: TrialResult) -> str:
+    """Points by which the best schedule leads a baseline."""
+    if trial is best or trial.value is None or best.value is None:
+        return ""
+    return f"{points(best.value - trial.value)} pt"
 
 
 def _how_it_ended(trial: TrialResult) -> str:
