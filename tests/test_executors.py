@@ -1,0 +1,168 @@
+"""What every executor does: one suite over all of them."""
+
+import itertools
+
+import pytest
+
+from autofreeze.errors import TrainingError
+from autofreeze.executors.local import LocalExecutor
+from autofreeze.executors.protocol import Failed, Finished, Recorded
+from autofreeze.executors.replay import ReplayExecutor
+
+
+@pytest.fixture
+def jobs(made_up):
+    return [made_up.job(trial, head_lr=1e-3 * (trial + 1), epochs=trial + 2) for trial in range(3)]
+
+
+@pytest.fixture
+def strange(made_up):
+    """A job that fails: it raises here, and was never recorded there."""
+    return made_up.job(7, head_lr=0.5)
+
+
+@pytest.fixture(params=["local", "replay", "replay of three"])
+def executor(request, made_up, jobs, strange):
+    if request.param == "local":
+
+        def runner(job):
+            if job == strange:
+                raise RuntimeError("the disk\nis full")
+            yield from made_up.curve(job)
+
+        return LocalExecutor(runner)
+    curves = {(job.recipe_digest, job.fold): made_up.curve(job) for job in jobs}
+    return ReplayExecutor(curves, capacity=3 if request.param.endswith("three") else 1)
+
+
+def drain(executor):
+    events = []
+    while True:
+        try:
+            events.append(executor.next_event())
+        except LookupError:
+            return events
+
+
+def of_job(events, job):
+    return [event for event in events if event.job.key == job.key]
+
+
+def test_the_records_of_a_job_come_in_order_each_once_and_before_its_one_end(executor, made_up, jobs):
+    for job in jobs:
+        executor.submit(job)
+    events = drain(executor)
+    for job in jobs:
+        *records, end = of_job(events, job)
+        assert end == Finished(job)
+        assert records == [Recorded(job, record) for record in made_up.curve(job)]
+    assert len(events) == sum(len(made_up.curve(job)) + 1 for job in jobs)
+
+
+def test_without_a_job_there_is_no_event(executor, jobs):
+    with pytest.raises(LookupError):
+        executor.next_event()
+    executor.submit(jobs[0])
+    drain(executor)
+    with pytest.raises(LookupError):
+        executor.next_event()
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_stopped_job_gives_nothing_more_and_the_others_go_on(executor, made_up, jobs, after):
+    for job in jobs:
+        executor.submit(job)
+    before = [executor.next_event() for _ in range(after)]
+    executor.stop(jobs[0])
+    executor.stop(jobs[0])  # a job that is unknown by now
+    rest = drain(executor)
+    assert not of_job(rest, jobs[0])
+    for job in jobs[1:]:
+        assert len(of_job(before + rest, job)) == len(made_up.curve(job)) + 1
+
+
+def test_a_job_that_breaks_off_fails_alone(executor, made_up, jobs, strange):
+    for job in (jobs[0], strange, jobs[1]):
+        executor.submit(job)
+    events = drain(executor)
+    (failure,) = of_job(events, strange)
+    assert isinstance(failure, Failed)
+    assert failure.error
+    assert "\n" not in failure.error
+    for job in jobs[:2]:
+        assert of_job(events, job)[-1] == Finished(job)
+
+
+def test_a_key_is_in_hand_once(executor, jobs):
+    executor.submit(jobs[0])
+    with pytest.raises(ValueError, match="in hand already"):
+        executor.submit(jobs[0])
+    executor.stop(jobs[0])
+    executor.submit(jobs[0])
+    assert drain(executor)[-1] == Finished(jobs[0])
+
+
+def test_a_job_may_be_submitted_between_two_events(executor, jobs):
+    executor.submit(jobs[0])
+    events = [executor.next_event()]
+    executor.submit(jobs[1])
+    events += drain(executor)
+    for job in jobs[:2]:
+        assert of_job(events, job)[-1] == Finished(job)
+
+
+def test_an_executor_says_how_many_jobs_it_wants(executor):
+    assert executor.capacity >= 1
+
+
+# The local executor
+
+
+def test_a_failure_tells_the_kind_of_error_in_one_line_and_keeps_the_traceback(jobs):
+    def runner(job):
+        yield from ()
+        raise RuntimeError("the disk\n   is full " + "x" * 1000)
+
+    executor = LocalExecutor(runner)
+    executor.submit(jobs[0])
+    failure = executor.next_event()
+    assert failure.error.startswith("RuntimeError: the disk is full xxx")
+    assert len(failure.error) < 400
+    assert "in runner" in failure.details
+
+
+def test_an_error_of_our_own_is_told_in_its_own_words(jobs):
+    def runner(job):
+        raise TrainingError("no gradient reached the head")
+
+    executor = LocalExecutor(runner)
+    executor.submit(jobs[0])
+    assert executor.next_event().error == "no gradient reached the head"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_what_is_meant_for_the_process_is_no_failure_of_a_job(jobs, error):
+    def runner(job):
+        yield from ()
+        raise error
+
+    executor = LocalExecutor(runner)
+    executor.submit(jobs[0])
+    with pytest.raises(error):
+        executor.next_event()
+
+
+def test_stopping_a_job_closes_its_run(made_up, jobs):
+    closed = []
+
+    def runner(job):
+        try:
+            yield from (made_up.record(job, epoch) for epoch in itertools.count())
+        finally:
+            closed.append(job.key)
+
+    executor = LocalExecutor(runner)
+    executor.submit(jobs[0])
+    executor.next_event()
+    executor.stop(jobs[0])
+    assert closed == [jobs[0].key]
