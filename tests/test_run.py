@@ -61,7 +61,7 @@ def test_a_key_that_is_new_or_gone_is_a_difference(folder):
 def test_a_folder_in_use_is_refused_by_another_process_and_free_after_its_end(folder):
     code = (
         "import sys; from autofreeze.run import RunFolder\n"
-        f"RunFolder({str(folder)!r}, {IDENTITY!r}); print('open', flush=True); sys.stdin.read()"
+        f"run = RunFolder({str(folder)!r}, {IDENTITY!r}); print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
