@@ -1,8 +1,9 @@
 """Reading and writing YAML and whole files: positions for messages, nothing half written."""
 
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from io import StringIO
@@ -128,15 +129,27 @@ def to_yaml(data: Any, *, header: str = "") -> str:
 def _styled(data: Any, depth: int) -> Any:
     if isinstance(data, dict):
         node = CommentedMap((key, _styled(value, depth + 1)) for key, value in data.items())
-        if depth > 1 and not any(isinstance(value, dict | list) for value in data.values()):
+        if depth > 1 and _fits_a_line([*data, *data.values()]):
             node.fa.set_flow_style()
         return node
     if isinstance(data, list | tuple):
         items = CommentedSeq(_styled(value, depth + 1) for value in data)
-        if not any(isinstance(value, dict | list | tuple) for value in data):
+        if _fits_a_line(data):
             items.fa.set_flow_style()
         return items
     return data
+
+
+def _fits_a_line(scalars: Iterable[Any]) -> bool:
+    """Whether a mapping or list may stand on one line.
+
+    There ruamel writes some text that it cannot read back (``?x``, ``:x``), so plain words alone do.
+    """
+    return not any(
+        isinstance(value, dict | list | tuple)
+        or (isinstance(value, str) and not re.fullmatch(r"[\w./@+-][\w./@+ -]*", value))
+        for value in scalars
+    )
 
 
 def write_yaml(path: str | Path, data: Any, *, header: str = "") -> None:

@@ -204,7 +204,7 @@ def chain_thaw(
     for block in range(n_backbone):
         alone: Cells = [backbone_lr if column == block else None for column in range(n_backbone + 1)]
         rows.append((length, alone))
-    everything: Cells = [backbone_lr] * n_backbone + [head_lr]
+    everything: Cells = [*[backbone_lr] * n_backbone, head_lr]
     rows.append((length, everything))
     return _table(groups, rows, curve)
 

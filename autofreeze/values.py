@@ -71,6 +71,7 @@ def explain(error: ValidationError, *, known: list[str] | None = None) -> list[s
 _KINDS = {
     "float_type": "a number", "float_parsing": "a number", "finite_number": "a finite number",
     "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number",
     "string_type": "text", "bool_type": "true or false", "bool_parsing": "true or false",
     "tuple_type": "a list", "list_type": "a list", "model_type": "a mapping", "dict_type": "a mapping",
 }  # fmt: skip

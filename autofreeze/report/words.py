@@ -47,8 +47,8 @@ def _names(names: list[str], backbone: tuple[str, ...]) -> str:
 def _rates(schedule: Schedule) -> str:
     head = {phase.lrs[-1] for phase in schedule.phases if phase.lrs[-1]}
     backbone = {lr for phase in schedule.phases for lr in phase.lrs[:-1] if lr}
-    words = f"head at {_span(head)}" if head else ""
-    return f"{words}, backbone at {_span(backbone)}" if backbone else words
+    named = {"head": head, "backbone": backbone}
+    return ", ".join(f"{name} at {_span(rates)}" for name, rates in named.items() if rates)
 
 
 def _span(rates: set[float]) -> str:
