@@ -1,0 +1,152 @@
+"""Who goes on: unpromising and unstable runs."""
+
+import math
+
+import numpy as np
+import pytest
+
+from autofreeze.job import EpochRecord
+from autofreeze.pruning import MIN_PEERS, Go, Unpromising, Unstable, judge, judge_fold
+from autofreeze.stability import LOSS_SPIKE, why_unstable
+
+
+def record(epoch: int, value: float, *, thaw: float = 0.0, **changes) -> EpochRecord:
+    values = {
+        "epoch": epoch, "epochs_done": epoch + 1.0, "step": 10 * (epoch + 1), "train_loss": 1.0,
+        "phase_start_loss": 1.0, "val_loss": 0.5, "value": value, "correct": "", "n_val": 0, "rates": (1.0,),
+        "grad_norms": (1.0,), "grad_norms_max": (1.0,), "work": 1.0, "seconds": 1.0,
+        "epochs_since_unfreeze": epoch + 1 - thaw,
+    }  # fmt: skip
+    return EpochRecord(**{**values, **changes})
+
+
+def run(*values: float, thaw: float = 0.0) -> list[EpochRecord]:
+    return [record(epoch, value, thaw=thaw) for epoch, value in enumerate(values)]
+
+
+PEERS = [run(0.5, 0.6, 0.7, 0.8)] * MIN_PEERS
+
+
+def test_a_run_below_the_median_of_its_peers_is_unpromising():
+    decision = judge(record(2, 0.69), PEERS)
+    assert isinstance(decision, Unpromising)
+    assert "0.690 after 3 epochs; the median of 5 others is 0.700" in decision.reason
+    assert judge(record(2, 0.7), PEERS) == Go()
+
+
+def test_the_median_and_not_the_best_is_the_bar():
+    peers = [run(value) for value in (0.1, 0.2, 0.3, 0.8, 0.9)]
+    assert judge(record(0, 0.3), peers) == Go()
+    assert isinstance(judge(record(0, 0.29), peers), Unpromising)
+
+
+def test_nothing_is_unpromising_until_an_epoch_after_its_last_thaw():
+    for thaw in (2.5, 3.0, 4.0):
+        assert judge(record(2, 0.0, thaw=thaw), PEERS) == Go()
+    assert isinstance(judge(record(2, 0.0, thaw=2.0), PEERS), Unpromising)
+
+
+def test_a_long_warmup_is_compared_at_the_same_time_since_the_thaw_too():
+    # After 4 epochs behind those who thawed at once, but ahead of what they had one epoch after their thaw.
+    late = record(3, 0.55, thaw=3.0)
+    assert judge(late, PEERS) == Go()
+    assert isinstance(judge(record(3, 0.49, thaw=3.0), PEERS), Unpromising)
+
+
+def test_a_run_without_warmup_is_not_held_to_the_head_starts_of_others():
+    warm = [run(0.7, 0.8, 0.85, 0.9, thaw=2)] * MIN_PEERS
+    # At epoch 1 the peers' heads are ahead; two epochs after their own thaw they had .9.
+    assert isinstance(judge(record(1, 0.79), warm), Unpromising)
+    assert judge(record(1, 0.8), warm) == Go()
+
+
+@pytest.mark.parametrize("n", range(MIN_PEERS))
+def test_fewer_than_five_peers_judge_nobody(n):
+    assert judge(record(2, 0.0), PEERS[:n]) == Go()
+
+
+def test_peers_that_have_not_come_as_far_do_not_count():
+    assert judge(record(3, 0.0), [run(0.5, 0.6)] * 9) == Go()
+    late = [run(0.5, 0.6, 0.7, 0.8, thaw=3)] * 9  # one epoch after their thaw, at most
+    assert judge(record(3, 0.0), late) == Go()
+
+
+def test_nan_is_never_compared():
+    broken = [record(2, math.nan), record(2, 0.9, val_loss=math.nan), record(2, 0.9, diverged="x")]
+    peers = PEERS[:4] + [[*run(0.5, 0.6), end] for end in broken]
+    assert judge(record(2, 0.0), peers) == Go()  # four peers that count
+    peers = PEERS + [[*run(0.5, 0.6), end] for end in broken]
+    assert judge(record(2, 0.7), peers) == Go()
+    assert isinstance(judge(record(2, 0.69), peers), Unpromising)
+
+
+def test_baselines_are_spared_but_not_when_they_diverge():
+    assert judge(record(2, 0.0), PEERS, spared=True) == Go()
+    assert judge(record(2, 0.0, diverged="non-finite loss"), PEERS, spared=True) == Unstable(
+        "non-finite loss"
+    )
+
+
+def test_a_run_at_its_end_is_not_pruned_any_more():
+    assert judge(record(3, 0.0, last=True), PEERS) == Go()
+    assert isinstance(judge(record(3, 0.0), PEERS), Unpromising)
+
+
+# Stability
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"diverged": "non-finite loss at step 7"}, "non-finite loss at step 7"),
+        ({"value": math.nan}, "non-finite validation at epoch 3"),
+        ({"val_loss": math.nan}, "non-finite validation at epoch 3"),
+        ({"val_loss": math.inf}, "non-finite validation at epoch 3"),
+        ({"train_loss": LOSS_SPIKE, "phase_start_loss": 1.0}, ""),
+        (
+            {"train_loss": LOSS_SPIKE + 0.01, "phase_start_loss": 1.0},
+            "loss spike: 1.51 in epoch 3, 1 at the start of its phase",
+        ),
+    ],
+)
+def test_a_run_is_unstable_when_it_diverges_or_its_loss_runs_away(changes, words):
+    one = record(3, 0.9).model_copy(update=changes)
+    assert why_unstable(one) == words
+    decision = judge(one, [])
+    assert decision == (Unstable(words) if words else Go())
+
+
+def test_stability_is_judged_even_before_the_thaw():
+    assert isinstance(judge(record(0, 0.5, thaw=3, train_loss=9.0), PEERS), Unstable)
+
+
+# Between folds
+
+
+def paired(wins: int, losses: int, ties: int) -> tuple[np.ndarray, np.ndarray]:
+    ours = np.array([True] * wins + [False] * losses + [True] * ties)
+    best = np.array([False] * wins + [True] * losses + [True] * ties)
+    return ours, best
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "ties", "goes_on"),
+    [(0, 0, 100, True), (10, 10, 80, True), (3, 7, 90, True), (0, 10, 90, False), (20, 0, 80, True)],
+)
+def test_a_trial_clearly_behind_on_the_same_images_is_unpromising(wins, losses, ties, goes_on):
+    assert isinstance(judge_fold(*paired(wins, losses, ties)), Go if goes_on else Unpromising)
+
+
+def test_images_are_paired():
+    # The same two scores, .9 and .8: behind image by image, or by luck of which images.
+    assert isinstance(judge_fold(*paired(0, 4, 36)), Unpromising)
+    ours, best = paired(16, 20, 4)
+    assert best.mean() - ours.mean() == pytest.approx(0.1)
+    assert judge_fold(ours, best) == Go()
+
+
+def test_the_reason_says_by_how_much():
+    decision = judge_fold(*paired(0, 10, 90))
+    assert isinstance(decision, Unpromising)
+    assert decision.reason == "behind the best by 10.0 ± 3.0 points on the same 100 images"
