@@ -44,6 +44,8 @@ def test_nothing_is_unpromising_until_an_epoch_after_its_last_thaw():
     for thaw in (2.5, 3.0, 4.0):
         assert judge(record(2, 0.0, thaw=thaw), PEERS) == Go()
     assert isinstance(judge(record(2, 0.0, thaw=2.0), PEERS), Unpromising)
+    # Nor half an epoch after it, though peers with the same thaw are ahead at that very time.
+    assert judge(record(2, 0.0, thaw=2.5), [run(0.5, 0.6, 0.7, thaw=2.5)] * MIN_PEERS) == Go()
 
 
 def test_a_long_warmup_is_compared_at_the_same_time_since_the_thaw_too():
@@ -141,6 +143,9 @@ def test_a_trial_clearly_behind_on_the_same_images_is_unpromising(wins, losses, 
 def test_images_are_paired():
     # The same two scores, .9 and .8: behind image by image, or by luck of which images.
     assert isinstance(judge_fold(*paired(0, 4, 36)), Unpromising)
+    # Both wrong on half of them: two unpaired shares of .42 and .5 could not be told apart.
+    ours, best = (np.concatenate([flags, np.zeros(50, np.bool_)]) for flags in paired(0, 8, 42))
+    assert isinstance(judge_fold(ours, best), Unpromising)
     ours, best = paired(16, 20, 4)
     assert best.mean() - ours.mean() == pytest.approx(0.1)
     assert judge_fold(ours, best) == Go()
