@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -155,8 +156,7 @@ class Study:
             TrainingError: The first trials all failed.
         """
         began = time.monotonic()
-        if not self._study.trials:
-            self._enqueue_baselines()
+        self._enqueue_baselines()
         self._adopt()
         while True:
             reason = should_stop() or self._out_of_time(limits, began)
@@ -179,7 +179,11 @@ class Study:
     # Asking
 
     def _enqueue_baselines(self) -> None:
+        """Put the baselines first; those that a search killed early has not queued come now."""
+        queued = {trial.user_attrs.get("baseline") for trial in self._study.get_trials(deepcopy=False)}
         for baseline in self._baselines.values():
+            if baseline.name in queued:
+                continue
             placed = self._space.place(baseline.params)
             self._study.enqueue_trial(
                 placed or {}, user_attrs={"baseline": baseline.name, "in_space": placed is not None}
@@ -188,10 +192,13 @@ class Study:
     def _begin_next(self) -> None:
         """Ask for a trial and submit its first fold; take over the result of an equal one."""
         number = self._next_number()
+        self._suggest_and_begin(number, self._study.ask)
+
+    def _suggest_and_begin(self, number: int, make_trial: Callable[[], optuna.Trial]) -> None:
         self._study.sampler = make_sampler(self._sampler, self._seed, number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = self._study.ask()
+            trial = make_trial()
             schedule, regime = self._suggest(trial)
         trial.set_user_attr("schedule", schedule.model_dump_json())
         trial.set_user_attr("regime", regime.model_dump_json())
@@ -226,7 +233,24 @@ class Study:
             return
         if self._observer:
             self._observer.trial_started(live)
-        self._next_fold(live)
+        self._catch_up(live)
+
+    def _catch_up(self, live: LiveTrial) -> None:
+        """Go on where a dead search stopped: it may have kept a record without telling or judging it."""
+        told = live.optuna_trial.study.trials[live.number].intermediate_values if live.curves else {}
+        for fold, curve in live.curves.items():
+            for record in curve:
+                if record.is_finite and self._step(live, fold, record) not in told:
+                    live.optuna_trial.report(record.value, self._step(live, fold, record))
+        fold = max(live.curves, default=0)
+        if not live.curves or not live.curves[fold][-1].last:
+            self._next_fold(live)
+            return
+        job = self._job(live, fold)
+        self._run.drop_checkpoint(job)
+        self._judge_record(live, job, live.curves[fold][-1])
+        if live.number in self._live:
+            self._judge_trial(live)
 
     def _twin(self, live: LiveTrial) -> TrialResult | None:
         """Find an ended trial with the same schedule and regime."""
@@ -246,12 +270,21 @@ class Study:
                 continue
             attributes = frozen.user_attrs
             if "regime" not in attributes:
-                # Killed between ask and suggest: nothing of it was trained.
-                self._study.tell(frozen.number, state=TrialState.FAIL)
+                # Killed between ask and suggest: the same sampler draws it again.
+                self._suggest_and_begin(frozen.number, partial(self._redraw, frozen))
                 continue
             trial = optuna.Trial(self._study, frozen._trial_id)
             schedule = Schedule.model_validate_json(attributes["schedule"])
             self._begin(trial, schedule, Regime.model_validate_json(attributes["regime"]))
+
+    def _redraw(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
+        """Take up a trial of which some parameters were drawn: the next draws are those it would have had."""
+        trial = optuna.Trial(self._study, frozen._trial_id)
+        fixed = frozen.system_attrs.get("fixed_params", {})
+        for name, distribution in frozen.distributions.items():
+            if name not in (*trial.relative_params, *fixed) and not distribution.single():
+                self._study.sampler.sample_independent(self._study, frozen, name, distribution)
+        return trial
 
     # Judging
 
@@ -261,14 +294,22 @@ class Study:
         if fold == live.n_folds:
             self._complete(live)
             return
-        live.job = Job(
+        live.job = self._job(live, fold)
+        self._executor.submit(live.job)
+
+    def _job(self, live: LiveTrial, fold: int) -> Job:
+        return Job(
             trial=live.number,
             fold=fold,
             seed=derive(self._seed, "fold", fold),
             schedule=live.schedule,
             regime=live.regime,
         )
-        self._executor.submit(live.job)
+
+    @staticmethod
+    def _step(live: LiveTrial, fold: int, record: EpochRecord) -> int:
+        """Give the step under which Optuna knows a record: folds one after the other."""
+        return fold * math.ceil(live.schedule.epochs) + record.epoch
 
     def _handle(self, event: Event) -> None:
         live = self._live[event.job.trial]
@@ -293,9 +334,8 @@ class Study:
         self._run.append(job, record)
         curve.append(record)
         self._curves.setdefault((job.trial, job.fold), []).append(record)
-        step = job.fold * math.ceil(live.schedule.epochs) + record.epoch
         if record.is_finite:
-            live.optuna_trial.report(record.value, step)
+            live.optuna_trial.report(record.value, self._step(live, job.fold, record))
         if self._observer:
             self._observer.epoch_done(live, record)
 
