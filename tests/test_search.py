@@ -1,0 +1,164 @@
+"""A whole search on small images, with real training."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from autofreeze import api
+from autofreeze.records import read_records
+from autofreeze.results import Ending
+from autofreeze.run import RunFolder
+
+GIVEN = {
+    "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 2,
+    "space": "quick", "folds": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_garbage_collection():
+    """The local executor frees models at a job's end; with tiny models it takes most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autofreeze.executors.local.gc.collect", lambda: 0)
+        yield
+
+
+def told(result):
+    trials = [trial.model_copy(update={"seconds": 0.0}) for trial in result.trials]
+    return trials, result.settings["fold_seeds"], result.backbone["digest"], result.data["fingerprint"]
+
+
+def curves(folder):
+    return {
+        key: [r.model_copy(update={"seconds": 0.0}) for r in curve]
+        for key, curve in read_records(folder).items()
+    }
+
+
+@pytest.fixture(scope="module")
+def unbroken(class_folders, tmp_path_factory, session_cache):
+    """A search of ten trials: (result, folder)."""
+    out = tmp_path_factory.mktemp("search") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
+        return api.search(class_folders, out=out, trials=10, **GIVEN), out
+
+
+def test_a_search_finds_a_best_schedule_and_keeps_everything(unbroken):
+    result, out = unbroken
+    assert len(result.trials) == 10
+    assert all(trial.ending is not Ending.FAILED for trial in result.trials)
+    assert result.best is not None
+    assert result.best.value >= max(trial.value for trial in result.baselines if trial.value is not None)
+    assert {path.name for path in out.iterdir()} >= {
+        "run.json", "study.journal", "records.jsonl", "report.json",
+    }  # fmt: skip
+    assert not list((out / "checkpoints").iterdir())
+    for trial in result.trials:
+        if trial.ending is Ending.COMPLETE and trial.same_as is None:
+            for fold, value in enumerate(trial.fold_values):
+                assert read_records(out)[trial.number, fold][-1].value == value
+
+
+def test_the_same_search_again_gives_the_same_study(unbroken, class_folders, tmp_path):
+    again = api.search(class_folders, out=tmp_path / "run", trials=10, **GIVEN)
+    assert told(again) == told(unbroken[0])
+    assert curves(tmp_path / "run") == curves(unbroken[1])
+
+
+def test_another_seed_gives_another_study(unbroken, class_folders, tmp_path):
+    other = api.search(class_folders, out=tmp_path / "run", trials=1, seed=1, **GIVEN)
+    assert not curves(tmp_path / "run")[0, 0][0].same_as(curves(unbroken[1])[0, 0][0])
+    assert other.settings["fold_seeds"] != unbroken[0].settings["fold_seeds"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("stops", [(1, 2, 12), (9, 20)], ids=str)
+def test_a_search_killed_and_resumed_is_the_unbroken_one(
+    unbroken, class_folders, tmp_path, monkeypatch, stops
+):
+    append = RunFolder.append
+    for number, stop in enumerate(stops):
+        left = iter(range(stop))
+
+        def deadly(self, job, record, left=left):
+            append(self, job, record)
+            if next(left, None) is None:
+                self.close()
+                raise Killed
+
+        monkeypatch.setattr(RunFolder, "append", deadly)
+        with pytest.raises(Killed):
+            api.search(class_folders, out=tmp_path / "run", trials=10, resume=number > 0, **GIVEN)
+    monkeypatch.setattr(RunFolder, "append", append)
+    result = api.search(class_folders, out=tmp_path / "run", trials=10, resume=True, **GIVEN)
+    assert told(result) == told(unbroken[0])
+    assert curves(tmp_path / "run") == curves(unbroken[1])
+    lines = (tmp_path / "run" / "records.jsonl").read_text().splitlines()
+    assert len(lines) == sum(len(curve) for curve in curves(unbroken[1]).values())
+
+
+def command(data, out, *more, trials=10):
+    return [
+        sys.executable, "-m", "autofreeze.cli", "search", str(data), "--model", "test_resnet",
+        "--from-scratch", "--image-size", "32", "--device", "cpu", "--epochs", "2", "--space", "quick", "--folds", "2",
+        "--trials", str(trials), "--out", str(out), *more,
+    ]  # fmt: skip
+
+
+def wait_for_lines(file, count, process, seconds=120):
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        if file.exists() and file.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.02)
+    pytest.fail(f"no {count} records; exit status {process.poll()}")
+
+
+def test_ctrl_c_ends_the_search_after_the_epoch_with_a_report_and_it_can_go_on(
+    unbroken, class_folders, tmp_path
+):
+    out = tmp_path / "run"
+    with subprocess.Popen(
+        command(class_folders, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for_lines(out / "records.jsonl", 6, process)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopping after this epoch" in errors
+    assert "Traceback" not in errors
+    assert str(out) in output.replace("\n", "")
+    report = json.loads((out / "report.json").read_text())
+    assert report["cut_short"] == "interrupted"
+    result = api.search(class_folders, out=out, trials=10, resume=True, **GIVEN)
+    assert told(result) == told(unbroken[0])
+    assert curves(out) == curves(unbroken[1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("delays", [(0.0, 0.13), (0.31, 0.05, 0.6), (0.02, 0.9)], ids=str)
+def test_a_process_killed_hard_at_random_instants_loses_nothing(unbroken, class_folders, tmp_path, delays):
+    out = tmp_path / "run"
+    for number, delay in enumerate(delays):
+        more = ["--resume"] if number else []
+        with subprocess.Popen(
+            command(class_folders, out, *more),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as process:
+            wait_for_lines(out / "records.jsonl", 4 * number + 1, process)
+            time.sleep(delay)
+            process.kill()
+    result = api.search(class_folders, out=out, trials=10, resume=True, **GIVEN)
+    assert told(result) == told(unbroken[0])
+    assert curves(out) == curves(unbroken[1])

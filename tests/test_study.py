@@ -1,0 +1,578 @@
+"""The study: what is asked, how trials end, and that nothing is lost."""
+
+import json
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from autofreeze import metrics
+from autofreeze.baselines import baselines
+from autofreeze.errors import TrainingError
+from autofreeze.executors.local import LocalExecutor
+from autofreeze.executors.replay import ReplayExecutor
+from autofreeze.records import read_records
+from autofreeze.results import Ending
+from autofreeze.run import RunFolder
+from autofreeze.samplers import SAMPLERS
+from autofreeze.space import SpaceSpec
+from autofreeze.splits import Split
+from autofreeze.study import Limits, Study
+
+GROUPS = ("stem", "layer1", "layer2", "head")
+BASELINES = tuple(baseline.name for baseline in baselines(3, 3))
+N = len(BASELINES)
+IDENTITY = {"test": 1}
+
+FLAT = """
+warmup_epochs: {low: 0, high: 2, step: 0.5}
+unfreeze_depth: {low: 0, high: all}
+unfreeze_every: {low: 0, high: 1, step: 0.5}
+freeze_stem: [false, true]
+rates: [one, decay]
+head_lr: {low: 1.0e-4, high: 1.0e-2, log: true}
+backbone_ratio: {low: 3.0e-3, high: 1.0, log: true}
+depth_ratio: {low: 1.0e-2, high: 1.0, log: true}
+"""
+ONE_BLOCK = "shape: one_block\nblock: {low: 0, high: all}\nhead_lr: {low: 1.0e-4, high: 1.0e-2, log: true}\n"
+FEW = "unfreeze_depth: [0, 1]\nhead_lr: 1.0e-3\nrates: one\nbackbone_ratio: 1.0\n"
+
+LABELS = np.arange(80) % 2
+SPLITS = tuple(Split(np.setdiff1d(np.arange(80), val), val) for val in (np.arange(0, 40), np.arange(40, 80)))
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_collection(monkeypatch):
+    """The local executor frees models at a job's end; there are none here, and it takes most of the time."""
+    monkeypatch.setattr("autofreeze.executors.local.gc.collect", lambda: 0)
+
+
+@dataclass
+class Calls:
+    """What a runner was asked to do."""
+
+    jobs: list
+
+
+@pytest.fixture
+def open_study(tmp_path, made_up):
+    """``open_study(...)``: (folder, study, calls); folders are closed at the test's end."""
+    opened = []
+
+    def make(
+        name="run", *, runner=None, space=FLAT, sampler="tpe", seed=0, folds=2, epochs=3.0, resume=False,
+        prune=True, metric="top1", executor=None, labels=LABELS,
+    ):  # fmt: skip
+        calls = Calls([])
+
+        def run(job):
+            calls.jobs.append(job)
+            yield from (runner or made_up.curve)(job)
+
+        folder = RunFolder(tmp_path / name, IDENTITY, resume=resume)
+        opened.append(folder)
+        study = Study(
+            folder,
+            SpaceSpec.from_text(space).resolve(GROUPS, epochs),
+            executor or LocalExecutor(run),
+            labels=labels,
+            splits=SPLITS[:folds],
+            seed=seed,
+            sampler=sampler,
+            metric=metric,
+            prune=prune,
+        )
+        return folder, study, calls
+
+    yield make
+    for folder in opened:
+        folder.close()
+
+
+def told(folder, study):
+    """Everything that a study holds, as plain data; seconds and paths left out."""
+    trials = [
+        (
+            trial.number, trial.state.name, trial.params, trial.values, trial.intermediate_values,
+            trial.user_attrs.get("baseline"), trial.system_attrs.get("constraints"), trial.constraints,
+        )
+        for trial in folder.study.trials
+    ]  # fmt: skip
+    results = [result.model_copy(update={"seconds": 0.0}) for result in study.results]
+    return trials, results
+
+
+def lines(folder):
+    """The records, in the order in which they were written."""
+    entries = [json.loads(line) for line in (folder.path / "records.jsonl").read_text().splitlines()]
+    return [(entry["trial"], entry["fold"], {**entry["record"], "seconds": 0}) for entry in entries]
+
+
+def assert_finite(study):
+    for trial in study.trials:
+        numbers = [*(trial.values or []), *trial.intermediate_values.values(), *trial.constraints.values()]
+        assert all(math.isfinite(number) for number in numbers)
+
+
+# Endings
+
+
+@pytest.fixture
+def mixed(made_up):
+    """A runner in whose searches all four ends come up."""
+
+    def runner(job):
+        luck = made_up.draw("luck", job.recipe_digest)
+        for epoch, record in enumerate(made_up.curve(job)):
+            if luck < 0.12 and epoch == job.fold:
+                yield made_up.diverged(job, epoch)
+                return
+            if luck > 0.92 and epoch == 1:
+                raise RuntimeError("the disk is full")
+            yield record
+
+    return runner
+
+
+def test_four_ends_are_kept_apart_and_no_nan_reaches_optuna(open_study, mixed):
+    folder, study, _ = open_study(runner=mixed)
+    assert study.search(Limits(30)) == ""
+    states = {
+        Ending.COMPLETE: TrialState.COMPLETE,
+        Ending.UNPROMISING: TrialState.PRUNED,
+        Ending.UNSTABLE: TrialState.PRUNED,
+        Ending.FAILED: TrialState.FAIL,
+    }
+    assert {result.ending for result in study.results} == set(states)
+    for trial, result in zip(folder.study.trials, study.results, strict=True):
+        assert trial.state == states[result.ending]
+        assert (result.value is not None) == (result.ending is Ending.COMPLETE)
+        assert result.value is None or result.value == trial.value
+        assert bool(result.reason) == (result.ending is not Ending.COMPLETE)
+        violated = {Ending.UNSTABLE: {"stable": 1.0}, Ending.FAILED: {}}
+        assert trial.constraints == violated.get(result.ending, {"stable": 0.0})
+    assert_finite(folder.study)
+    reasons = {result.ending: result.reason for result in study.results}
+    assert reasons[Ending.UNSTABLE].startswith("non-finite loss at step")
+    assert reasons[Ending.FAILED] == "RuntimeError: the disk is full"
+
+
+def test_a_run_without_a_finite_validation_is_unstable_and_not_told(open_study, made_up):
+    nan = float("nan")
+    folder, study, calls = open_study(
+        runner=lambda job: iter(
+            [made_up.record(job, 0), made_up.record(job, 1, val_loss=nan), made_up.record(job, 2)]
+        )
+    )
+    study.search(Limits(2))
+    assert [result.ending for result in study.results] == [Ending.UNSTABLE] * 2
+    assert study.results[0].reason == "non-finite validation at epoch 1"
+    assert [list(trial.intermediate_values) for trial in folder.study.trials[:2]] == [[0], [0]]
+    assert len(calls.jobs) == 2  # the second fold is not trained
+
+
+def test_a_loss_spike_at_the_last_epoch_is_unstable_and_no_score(open_study, made_up):
+    def runner(job):
+        *curve, last = made_up.curve(job)
+        return iter([*curve, last.model_copy(update={"train_loss": 9.0})])
+
+    folder, study, _ = open_study(runner=runner, folds=1)
+    study.search(Limits(2))
+    assert [result.ending for result in study.results] == [Ending.UNSTABLE] * 2
+    assert all(result.value is None for result in study.results)
+    assert not folder.study.get_trials(states=(TrialState.COMPLETE,))
+
+
+def test_three_failures_at_the_start_stop_the_search_and_say_why(open_study):
+    def runner(job):
+        raise RuntimeError("CUDA is gone")
+
+    folder, study, calls = open_study(runner=runner)
+    with pytest.raises(TrainingError) as caught:
+        study.search(Limits(20))
+    assert str(caught.value) == (
+        "\n  the first 3 trials all failed; the search stops here\n  RuntimeError: CUDA is gone"
+    )
+    assert len(calls.jobs) == 3
+    assert [trial.state for trial in folder.study.trials[:3]] == [TrialState.FAIL] * 3
+
+
+def test_three_failures_later_do_not_stop_the_search(open_study, made_up):
+    def runner(job):
+        if 1 <= job.trial <= 3:
+            raise RuntimeError("bad luck")
+        return made_up.curve(job)
+
+    _, study, _ = open_study(runner=runner)
+    study.search(Limits(6))
+    assert [result.ending is Ending.FAILED for result in study.results] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert study.results[1].reason == "RuntimeError: bad luck"
+
+
+def test_a_run_that_ends_before_its_schedule_is_a_failure(open_study, made_up):
+    _, study, _ = open_study(runner=lambda job: made_up.curve(job)[: 3 if job.trial else 1])
+    study.search(Limits(2))
+    assert study.results[0].ending is Ending.FAILED
+    assert study.results[0].reason == "the run ended before its schedule did"
+    assert study.results[1].ending is Ending.COMPLETE
+
+
+def test_a_failed_trial_is_not_taken_over_by_an_equal_one(open_study, made_up):
+    tries = []
+
+    def runner(job):
+        tries.append(job.recipe_digest)
+        if tries.count(job.recipe_digest) == 1 and job.trial == N:
+            raise RuntimeError("once")
+        return iter(made_up.curve(job))
+
+    space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\n"
+    _, study, _ = open_study(runner=runner, space=space, folds=1)
+    study.search(Limits(N + 3))
+    assert [result.ending for result in study.results[N:]] == [
+        Ending.FAILED, Ending.COMPLETE, Ending.COMPLETE,
+    ]  # fmt: skip
+    assert [result.same_as for result in study.results[N:]] == [None, None, N + 1]
+
+
+# The value of a trial
+
+
+@pytest.mark.parametrize("metric", ["top1", "balanced_accuracy"])
+def test_the_value_is_the_metric_at_the_last_epoch_pooled_over_the_folds(open_study, made_up, metric):
+    labels = (np.arange(80) % 5 == 0).astype(np.int64)  # imbalanced, so that pooling is no mean of means
+
+    def runner(job):
+        # The best epoch is the first: it must not count.
+        val = labels[SPLITS[job.fold].val]
+        return iter(
+            made_up.record(job, epoch, skill=1.9 - 0.5 * epoch if epoch < 2 else 0.6, labels=val)
+            for epoch in range(3)
+        )
+
+    folder, study, _ = open_study(runner=runner, metric=metric, labels=labels)
+    study.search(Limits(4))
+    curves = read_records(folder.path)
+    for result in study.results:
+        ends = [curves[result.number, fold][-1] for fold in (0, 1)]
+        assert [record.epoch for record in ends] == [2, 2]
+        correct = np.concatenate([metrics.unpack(record.correct, 40) for record in ends])
+        hits = [correct[labels == label].mean() for label in (0, 1)]
+        expected = correct.mean() if metric == "top1" else np.mean(hits)
+        assert result.value == pytest.approx(expected)
+        assert result.value < max(record.value for record in curves[result.number, 0])
+        assert result.n_val == 80
+        assert result.val_loss == pytest.approx(np.mean([record.val_loss for record in ends]))
+        assert folder.study.trials[result.number].value == result.value
+
+
+# Asking
+
+
+def test_the_baselines_come_first_and_are_never_unpromising(open_study, made_up):
+    # Each baseline is worse than the one before; searched trials are best.
+    _, study, _ = open_study(
+        runner=lambda job: made_up.curve(job, skill=0.9 - 0.1 * job.trial if job.trial < N else 0.95)
+    )
+    study.search(Limits(N + 2))
+    assert [result.baseline for result in study.results] == [*BASELINES, None, None]
+    assert {result.ending for result in study.results[:N]} == {Ending.COMPLETE}
+    assert all(len(result.fold_values) == 2 for result in study.results[:N])
+
+
+def test_a_bad_trial_is_unpromising_after_the_median_is_known(open_study, made_up):
+    _, study, calls = open_study(
+        runner=lambda job: made_up.curve(job, skill=0.9 if job.trial < N else 0.1), sampler="random"
+    )
+    study.search(Limits(N + 6))
+    ended = [result.ending for result in study.results[N:]]
+    assert Ending.UNPROMISING in ended
+    assert Ending.COMPLETE not in ended
+    assert {job.fold for job in calls.jobs if job.trial >= N} == {0}
+
+
+def test_without_pruning_every_stable_trial_is_trained_to_its_end(open_study, made_up):
+    _, study, calls = open_study(
+        runner=lambda job: made_up.curve(job, skill=0.9 if job.trial < N else 0.1),
+        sampler="random",
+        prune=False,
+    )
+    study.search(Limits(N + 4))
+    assert {result.ending for result in study.results} == {Ending.COMPLETE}
+    assert len(calls.jobs) == 2 * sum(result.same_as is None for result in study.results)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("space", [FLAT, ONE_BLOCK], ids=["flat", "one block"])
+def test_every_sampler_searches_every_shape(open_study, made_up, sampler, space):
+    _, study, _ = open_study(sampler=sampler, space=space, folds=1)
+    assert study.search(Limits(N + 3)) == ""
+    assert [result.baseline for result in study.results] == [*BASELINES, *[None] * 3]
+    searched = study.results[N:]
+    axes = SpaceSpec.from_text(space).resolve(GROUPS, 3.0).searched.keys()
+    assert all(result.params.keys() == axes for result in searched)
+    assert len({result.schedule.digest for result in searched}) > 1
+    if space == ONE_BLOCK:
+        assert all(result.params == {} for result in study.results[:N])
+        assert {result.recipe for result in searched} <= {"one_block", "last_groups"}
+
+
+def test_equal_schedules_are_trained_once(open_study, made_up):
+    # At depth 0 the backbone's rate does not matter: two points of the space, one schedule.
+    space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\nbackbone_ratio: {low: 0.1, high: 0.9}\n"
+    folder, study, calls = open_study(space=space, prune=False)
+    study.search(Limits(N + 3))
+    first, *others = study.results[N:]
+    assert first.same_as is None
+    assert first.work > 0
+    for other in others:
+        assert other.same_as == first.number
+        assert (other.value, other.val_loss, other.schedule) == (first.value, first.val_loss, first.schedule)
+        assert (other.work, other.seconds) == (0.0, 0.0)
+        assert other.params != first.params
+        assert folder.study.trials[other.number].value == first.value
+    assert {job.trial for job in calls.jobs if job.trial >= N} == {first.number}
+    assert not {trial for trial, _ in read_records(folder.path)} & {other.number for other in others}
+
+
+def test_an_unstable_schedule_is_not_trained_twice_either(open_study, made_up):
+    space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\nbackbone_ratio: {low: 0.1, high: 0.9}\n"
+    folder, study, calls = open_study(
+        space=space,
+        runner=lambda job: [made_up.diverged(job)] if job.trial >= N else made_up.curve(job),
+    )
+    study.search(Limits(N + 2))
+    assert [result.ending for result in study.results[N:]] == [Ending.UNSTABLE] * 2
+    assert study.results[-1].same_as == N
+    assert [trial.constraints for trial in folder.study.trials[N:]] == [{"stable": 1.0}] * 2
+    assert sum(job.trial >= N for job in calls.jobs) == 1
+
+
+def test_every_fold_of_every_trial_has_its_own_seed_and_trials_share_it(open_study):
+    _, study, calls = open_study()
+    study.search(Limits(4))
+    seeds = {(job.fold, job.seed) for job in calls.jobs}
+    assert len(seeds) == 2
+    assert len({seed for _, seed in seeds}) == 2
+    _, other, more = open_study("other", seed=1)
+    other.search(Limits(1))
+    assert not {job.seed for job in more.jobs} & {seed for _, seed in seeds}
+
+
+def test_the_limit_counts_all_trials_and_a_second_session_goes_on_to_it(open_study):
+    folder, study, _ = open_study()
+    study.search(Limits(3))
+    assert len(study.results) == 3
+    folder.close()
+    _, study, calls = open_study(resume=True)
+    study.search(Limits(3))
+    assert calls.jobs == []
+    study.search(Limits(5))
+    assert len(study.results) == 5
+
+
+def test_a_search_out_of_time_says_so_and_keeps_its_trials(open_study):
+    _, study, _ = open_study()
+    assert study.search(Limits(5, seconds=0.0)) == "out of time"
+    assert study.results == ()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_command_gives_the_same_study(open_study, mixed, sampler):
+    found = []
+    for name in ("one", "two"):
+        np.random.seed(len(found))  # noqa: NPY002 - no global state may enter
+        folder, study, _ = open_study(name, runner=mixed, sampler=sampler)
+        study.search(Limits(N + 4))
+        found.append((told(folder, study), lines(folder)))
+    assert found[0] == found[1]
+    folder, study, _ = open_study("other", runner=mixed, sampler=sampler, seed=1)
+    study.search(Limits(N + 4))
+    assert told(folder, study)[0] != found[0][0][0]
+
+
+def test_with_several_jobs_in_hand_nothing_is_lost(open_study, made_up):
+    job = made_up.job()
+    executor = ReplayExecutor({}, capacity=3)
+
+    class Curves(dict):
+        def __contains__(self, key):
+            return True
+
+    executor._curves = Curves()
+    submit = executor.submit
+
+    def record_first(job):
+        executor._curves[job.recipe_digest, job.fold] = made_up.curve(job)
+        submit(job)
+
+    executor.submit = record_first
+    folder, study, _ = open_study(executor=executor)
+    assert study.search(Limits(N + 4)) == ""
+    assert len(study.results) == N + 4
+    assert all(trial.state.is_finished() for trial in folder.study.trials)
+    assert_finite(folder.study)
+    assert job.trial == 0
+
+
+# Nothing is lost
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def unbroken(open_study, runner, n, **given):
+    folder, study, _ = open_study("unbroken", runner=runner, **given)
+    study.search(Limits(n))
+    return told(folder, study), lines(folder)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_search_that_stops_at_any_event_goes_on_as_if_it_had_not(open_study, mixed, sampler):
+    n = N + 3
+    given = {"sampler": sampler, "epochs": 2.0}
+    expected = unbroken(open_study, mixed, n, **given)
+    for stop in range(1, 50, 6 if sampler == "tpe" else 11):
+        folder, study, _ = open_study(f"{stop}", runner=mixed, **given)
+        left = iter(range(stop))
+        reason = study.search(Limits(n), lambda left=left: "" if next(left, None) is not None else "stop")
+        folder.close()
+        folder, study, _ = open_study(f"{stop}", runner=mixed, resume=True, **given)
+        assert study.search(Limits(n)) == ""
+        assert (told(folder, study), lines(folder)) == expected, f"stopped after {stop} events"
+        assert reason == "stop"
+
+
+@contextmanager
+def killed_at(monkeypatch, write, *, after):
+    """Kill the process at its n-th write to the journal or the records: before it, or right after it."""
+    left = iter(range(write))
+
+    def deadly(method):
+        def call(self, *args):
+            alive = next(left, None) is not None
+            if alive or after:
+                method(self, *args)
+            if not alive:
+                raise Killed
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFileBackend, "append_logs", deadly(JournalFileBackend.append_logs))
+        patch.setattr(RunFolder, "append", deadly(RunFolder.append))
+        try:
+            yield
+        except Killed:
+            pass
+        else:
+            pytest.fail("the search was not killed")
+
+
+def assert_survives(open_study, monkeypatch, runner, write, after, expected, n, **given):
+    name = f"{write}-{after}"
+    folder, study, _ = open_study(name, runner=runner, **given)
+    with killed_at(monkeypatch, write, after=after):
+        study.search(Limits(n))
+    folder.close()
+    folder, study, _ = open_study(name, runner=runner, resume=True, **given)
+    assert study.search(Limits(n)) == ""
+    trials, results = told(folder, study)
+    for ours, theirs in zip(trials, expected[0][0], strict=True):
+        assert ours == theirs
+    assert results == expected[0][1]
+    assert lines(folder) == expected[1]
+
+
+# The first writes put the baselines in the queue, then comes a trial after the other.
+INSTANTS = [(write, after) for write in (*range(30), *range(30, 290, 23)) for after in (False, True)]
+
+
+@pytest.mark.parametrize(("write", "after"), INSTANTS[::7])
+def test_a_search_killed_at_any_write_goes_on_as_if_it_had_not(open_study, mixed, monkeypatch, write, after):
+    n, given = N + 2, {"sampler": "random", "epochs": 2.0}
+    expected = unbroken(open_study, mixed, n, **given)
+    assert_survives(open_study, monkeypatch, mixed, write, after, expected, n, **given)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_a_search_killed_at_each_write_in_turn_goes_on_as_if_it_had_not(
+    open_study, mixed, monkeypatch, after
+):
+    n, given = N + 2, {"sampler": "random", "epochs": 2.0}
+    expected = unbroken(open_study, mixed, n, **given)
+    for write in range(10_000):
+        try:
+            assert_survives(open_study, monkeypatch, mixed, write, after, expected, n, **given)
+        except pytest.fail.Exception:
+            assert write > 200
+            return
+
+
+def checkpointing(folder, runner):
+    """A runner that leaves a rolling checkpoint, as training does."""
+
+    def run(job):
+        for record in runner(job):
+            file = folder.checkpoint(job)
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(str(record.epoch))
+            yield record
+
+    return run
+
+
+def test_no_checkpoint_outlives_its_trial(open_study, mixed, made_up):
+    stops = (1, 5, 6, 11, 17, 24, 31, 35)
+    box = {}
+
+    def runner(job):
+        return checkpointing(box["folder"], mixed)(job)
+
+    for number, stop in enumerate(stops):
+        box["folder"], study, _ = open_study(runner=runner, resume=number > 0)
+        left = iter(range(stop))
+        study.search(Limits(N + 4), lambda left=left: "" if next(left, None) is not None else "stop")
+        live = [trial.number for trial in study.results if trial.ending is Ending.UNFINISHED]
+        kept = [int(file.name[6:10]) for file in (box["folder"].path / "checkpoints").iterdir()]
+        assert set(kept) <= set(live)
+        box["folder"].close()
+    box["folder"], study, _ = open_study(runner=runner, resume=True)
+    study.search(Limits(N + 4))
+    assert not list((box["folder"].path / "checkpoints").iterdir())
+
+
+def test_a_trial_that_diverged_as_the_search_was_killed_is_no_score(open_study, made_up, monkeypatch):
+    def runner(job):
+        return iter([made_up.diverged(job)])
+
+    given = {"runner": runner, "folds": 1}
+    folder, study, _ = open_study(**given)
+
+    def deadly(self, *args):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_judge_record", deadly)
+        with pytest.raises(Killed):
+            study.search(Limits(1))
+    folder.close()
+    folder, study, calls = open_study(**given, resume=True)
+    study.search(Limits(1))
+    assert study.results[0].ending is Ending.UNSTABLE
+    assert study.results[0].value is None
+    assert folder.study.trials[0].state is TrialState.PRUNED
+    assert calls.jobs == []
