@@ -73,12 +73,10 @@ class Schedule(Value):
                 )
             elif all(lr is None for lr in phase.lrs):
                 problems.append(f"phases.{number}.lrs: every group is frozen; at least one must train")
-        lengths = [phase.epochs for phase in self.phases]
-        shortest = self.epochs if self.curve_over == "run" else min(lengths, default=0.0)
-        if self.lr_ramp_epochs > shortest + 1e-9:  # lengths are rounded to nine digits
+        if self.lr_ramp_epochs > self.epochs + 1e-9:  # lengths are rounded to nine digits
             problems.append(
-                f"lr_ramp_epochs: got {self.lr_ramp_epochs:g}; must not exceed the {self.curve_over}'s "
-                f"{shortest:g} epochs"
+                f"lr_ramp_epochs: got {self.lr_ramp_epochs:g}; must not exceed the run's "
+                f"{self.epochs:g} epochs"
             )
         if problems:
             raise ValueError("\n".join(problems))
@@ -310,7 +308,8 @@ class Timetable:
         """Value of the rate curve at one step, in (0, 1].
 
         The cosine is 0.5·(1 + cos(π·t/T)) for step t of the T steps of its span (SGDR, arXiv 1608.03983,
-        without restarts); a ramp multiplies the first r steps by (t + 1)/r.
+        without restarts); a ramp multiplies the first r steps by (t + 1)/r. A phase that is shorter than its
+        ramp ends while the rate is still climbing.
         """
         phase = self.phase_at(step)
         over_run = self.schedule.curve_over == "run"

@@ -105,6 +105,7 @@ def test_a_run_at_its_end_is_not_pruned_any_more():
         ({"value": math.nan}, "non-finite validation at epoch 3"),
         ({"val_loss": math.nan}, "non-finite validation at epoch 3"),
         ({"val_loss": math.inf}, "non-finite validation at epoch 3"),
+        ({"train_loss": 0.003, "phase_start_loss": 0.001}, ""),
         ({"train_loss": LOSS_SPIKE, "phase_start_loss": 1.0}, ""),
         (
             {"train_loss": LOSS_SPIKE + 0.01, "phase_start_loss": 1.0},

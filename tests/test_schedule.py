@@ -127,15 +127,6 @@ BAD = {
         {**VALID, "lr_ramp_epochs": 3},
         ["lr_ramp_epochs: got 3; must not exceed the run's 2 epochs"],
     ),
-    "ramp beyond a phase": (
-        {
-            **VALID,
-            "curve_over": "phase",
-            "lr_ramp_epochs": 2,
-            "phases": [{"epochs": 3, "lrs": [1, 1, 1]}, {"epochs": 1, "lrs": [2, 1, 1]}],
-        },
-        ["lr_ramp_epochs: got 2; must not exceed the phase's 1 epochs"],
-    ),
     "key": ({**VALID, "curv": "cosine"}, ["curv: unknown; did you mean curve?"]),
     "key of a phase": (phase(epoch=3), ["phases.0.epoch: unknown"]),
     "all at once, by field": (
@@ -339,6 +330,12 @@ def test_the_cosine_spans_the_run_or_each_phase():
     assert max(each.factor(99), each.factor(199)) < 1e-3
     constant = table(*phases, curve="constant").timetable(50)
     assert {constant.factor(step) for step in range(200)} == {1.0}
+
+
+def test_a_phase_shorter_than_its_ramp_ends_while_the_rate_still_climbs():
+    phases = (1, [None, None, 1]), (3, [1, 1, 1])
+    times = table(*phases, curve="constant", curve_over="phase", lr_ramp_epochs=2).timetable(2)
+    assert [times.rate("head", step) for step in range(8)] == [0.25, 0.5, 0.25, 0.5, 0.75, 1, 1, 1]
 
 
 def test_a_ramp_climbs_to_the_cell_and_then_stays():
