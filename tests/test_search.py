@@ -109,7 +109,8 @@ def test_a_search_killed_and_resumed_is_the_unbroken_one(
 def command(data, out, *more, trials=10):
     return [
         sys.executable, "-m", "autofreeze.cli", "search", str(data), "--model", "test_resnet",
-        "--from-scratch", "--image-size", "32", "--device", "cpu", "--epochs", "2", "--space", "quick", "--folds", "2",
+        "--from-scratch", "--image-size", "32", "--device", "cpu", "--epochs", "2",
+        "--space", "quick", "--folds", "2",
         "--trials", str(trials), "--out", str(out), *more,
     ]  # fmt: skip
 
