@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from autofreeze.values import Value
+from autofreeze.views import View
 
 OptimizerName = Literal["adamw", "sgd"]
 
@@ -29,7 +30,7 @@ class Regime(Value):
     class_weights: Literal["none", "balanced"] = "none"
     """``balanced`` weighs each class by the inverse of its share in the training part."""
 
-    views: Literal["none", "flip"] = "flip"
+    views: View = "flip"
     """Augmentation: none, or a horizontal flip of every other view."""
 
     norm: Literal["follow", "eval"] = "follow"

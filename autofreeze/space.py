@@ -19,6 +19,7 @@ from autofreeze.errors import ConfigError
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value, did_you_mean, explain, refuse_bool
+from autofreeze.views import PARTNER_VIEWS
 
 Scalar = bool | int | float | str
 Shape = Literal["flat", "one_block", "chain_thaw"]
@@ -102,8 +103,6 @@ DEFAULTS: dict[str, Axis] = {
     "rates": "decay", "backbone_ratio": 0.1, "depth_ratio": 1.0, "group_offset": 1.0,
     "curve": "cosine", "curve_over": "run", "lr_ramp_epochs": 0.0, "block": Range(low=0, high="all"),
 }  # fmt: skip
-
-PARTNER_VIEWS = ("mixup", "cutmix")
 
 
 class SpaceSpec(Value):

@@ -3,13 +3,12 @@
 No state, no worker, no order enters: any batch of any process computes the same view.
 """
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from autofreeze.errors import ConfigError
-from autofreeze.values import did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -18,29 +17,11 @@ Indices = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 View = Literal["none", "flip"]
-VIEWS: tuple[View, ...] = get_args(View)
 PARTNER_VIEWS = ("mixup", "cutmix")
-"""Views that need a second image."""
+"""Views that need a second image: no pure function of one image, so refused in a search."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
-
-
-def check_view(name: str) -> View:
-    """Give the name back as a known view.
-
-    Raises:
-        ConfigError: The name is unknown, or the view needs a partner image.
-    """
-    if name in PARTNER_VIEWS:
-        raise ConfigError(
-            f"views: {name} mixes each image with a partner from its batch, so a view would depend on batch "
-            f"size and order, and trials could not be repeated or compared; use one of {', '.join(VIEWS)}"
-        )
-    for view in VIEWS:
-        if view == name:
-            return view
-    raise ConfigError(f"views: {name!r} is unknown{did_you_mean(name, list(VIEWS))}")
 
 
 def flips(seed: int, image_ids: Indices, view: int) -> npt.NDArray[np.bool_]:

@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision import transforms
 
 from autofreeze.errors import ConfigError
-from autofreeze.views import VIEWS, batches, check_view, flips, order, to_pixels
+from autofreeze.views import batches, flips, order, to_pixels
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IDS = np.arange(20_000)
@@ -186,26 +186,6 @@ def test_images_in_any_memory_layout_are_fine(images):
     made = to_pixels(images, None, MEAN, STD)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(made, to_pixels(images.contiguous(), None, MEAN, STD))
-
-
-@pytest.mark.parametrize("name", VIEWS)
-def test_known_views_pass(name):
-    assert check_view(name) == name
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("mixup", "mixes each image with a partner"),
-        ("cutmix", "mixes each image with a partner"),
-        ("flips", "did you mean flip?"),
-        ("zoom", "known: none, flip"),
-    ],
-)
-def test_other_views_are_refused_with_the_reason(name, words):
-    with pytest.raises(ConfigError) as caught:
-        check_view(name)
-    assert words in str(caught.value)
 
 
 def test_views_load_no_torch():
