@@ -25,48 +25,71 @@ AS_GIVEN = (
 
 Data = Annotated[
     Path,
-    typer.Argument(help="Folder of images: train/ val/ test/ or one folder per class.", show_default=False),
+    typer.Argument(
+        metavar="DATA",
+        help="Folder of images: train/ val/ test/ or one folder per class.",
+        show_default=False,
+    ),
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="File of pretrained weights (.safetensors, .pth). Without it: timm's, from the hub."),
+    typer.Option(
+        metavar="FILE",
+        help="File of pretrained weights (.safetensors, .pth). Without it: timm's, from the hub.",
+    ),
 ]
 ImageSize = Annotated[int | None, typer.Option(help="Side of the square images in pixels.")]
 Triple = Annotated[str | None, typer.Option(metavar="R,G,B", help="By channel, of pixels scaled to 0..1.")]
-Interpolation = Annotated[str | None, typer.Option(help="nearest, bilinear, bicubic or lanczos.")]
+Interpolation = Annotated[
+    str | None, typer.Option(metavar="NAME", help="nearest, bilinear, bicubic or lanczos.")
+]
 CropPct = Annotated[float | None, typer.Option(help="Share of the resized image that the centre crop keeps.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
     int | None, typer.Option(help="CPU threads of each run; part of what makes a curve repeat.")
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option(help="Folder for decoded images. Default: $AUTOFREEZE_CACHE or the user's cache."),
+    typer.Option(
+        metavar="FOLDER", help="Folder for decoded images. Default: $AUTOFREEZE_CACHE or the user's cache."
+    ),
 ]
-CacheSize = Annotated[str | None, typer.Option(help="Byte budget of the cache, such as 10GB.")]
+CacheSize = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Byte budget of the cache, such as 10GB.")
+]
 FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start from random weights, on purpose.")]
-Groups = Annotated[str, typer.Option(help="Layer groups: auto (at most 8), coarse, fine, or a number.")]
+Groups = Annotated[
+    str, typer.Option(metavar="NAME|N", help="Layer groups: auto (at most 8), coarse, fine, or a number.")
+]
 OutputJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()
 def search(
     data: Data,
-    model: Annotated[str, typer.Option(help="timm name of the backbone.", show_default=False)],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="timm name of the backbone.", show_default=False)
+    ],
     weights: Weights = None,
     from_scratch: FromScratch = False,
-    out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/DATA-MODEL.")] = None,
-    space: Annotated[str, typer.Option(help="Search space: default, quick, or a YAML file.")] = "default",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Run folder. Default: runs/DATA-MODEL.")
+    ] = None,
+    space: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Search space: default, quick, or a YAML file.")
+    ] = "default",
     trials: Annotated[int, typer.Option(help="Trials in all, baselines included.")] = 50,
-    time: Annotated[str | None, typer.Option(help="Stop after this time, such as 2h or 30m.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop after this time, such as 2h or 30m.")
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Epochs of each run. Default: by the size of the data.")
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Decides folds, heads, orders, views and the sampler's draws.")
     ] = 0,
-    sampler: Annotated[str, typer.Option(help="tpe, random, qmc or gp.")] = "tpe",
-    metric: Annotated[str, typer.Option(help="top1 or balanced_accuracy.")] = "top1",
+    sampler: Annotated[str, typer.Option(metavar="NAME", help="tpe, random, qmc or gp.")] = "tpe",
+    metric: Annotated[str, typer.Option(metavar="NAME", help="top1 or balanced_accuracy.")] = "top1",
     prune: Annotated[bool, typer.Option(help="End unpromising trials early.")] = True,
     folds: Annotated[
         int | None,
@@ -139,9 +162,10 @@ def search(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of a search.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a search.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write. Default: standard output.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: standard output."),
     ] = None,
     trial: Annotated[int | None, typer.Option(help="Which trial. Default: the best.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -161,7 +185,7 @@ def export(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder of a search.", show_default=False)],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a search.", show_default=False)],
     as_json: OutputJson = False,
 ) -> None:
     """Show the report of a search again."""
@@ -179,9 +203,13 @@ def report(
 
 @app.command()
 def train(
-    file: Annotated[Path, typer.Argument(help="What `autofreeze export` wrote.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `autofreeze export` wrote.", show_default=False)
+    ],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for the trained model.")] = Path("trained"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the trained model.")] = Path(
+        "trained"
+    ),
     weights: Weights = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -200,9 +228,11 @@ def train(
 
 @app.command()
 def groups(
-    model: Annotated[str, typer.Argument(help="timm name of the backbone.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="timm name of the backbone.", show_default=False)
+    ],
     granularity: Annotated[
-        str, typer.Option("--groups", help="auto (at most 8), coarse, fine, or a number.")
+        str, typer.Option("--groups", metavar="NAME|N", help="auto (at most 8), coarse, fine, or a number.")
     ] = "auto",
     image_size: ImageSize = None,
     as_json: OutputJson = False,
