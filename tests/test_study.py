@@ -444,7 +444,7 @@ def test_a_search_that_stops_at_any_event_goes_on_as_if_it_had_not(open_study, m
     n = N + 3
     given = {"sampler": sampler, "epochs": 2.0}
     expected = unbroken(open_study, mixed, n, **given)
-    for stop in range(1, 50, 6 if sampler == "tpe" else 11):
+    for stop in range(1, 50, 9 if sampler == "tpe" else 17):
         folder, study, _ = open_study(f"{stop}", runner=mixed, **given)
         left = iter(range(stop))
         reason = study.search(Limits(n), lambda left=left: "" if next(left, None) is not None else "stop")
@@ -498,28 +498,17 @@ def assert_survives(open_study, monkeypatch, runner, write, after, expected, n, 
 
 # The first writes put the baselines in the queue, then comes a trial after the other.
 INSTANTS = [(write, after) for write in (*range(30), *range(30, 290, 23)) for after in (False, True)]
+SOME = INSTANTS[::7]
 
 
-@pytest.mark.parametrize(("write", "after"), INSTANTS[::7])
+@pytest.mark.parametrize(
+    ("write", "after"),
+    [pytest.param(*i, marks=[] if i in SOME else [pytest.mark.long]) for i in INSTANTS],
+)
 def test_a_search_killed_at_any_write_goes_on_as_if_it_had_not(open_study, mixed, monkeypatch, write, after):
     n, given = N + 2, {"sampler": "random", "epochs": 2.0}
     expected = unbroken(open_study, mixed, n, **given)
     assert_survives(open_study, monkeypatch, mixed, write, after, expected, n, **given)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_a_search_killed_at_each_write_in_turn_goes_on_as_if_it_had_not(
-    open_study, mixed, monkeypatch, after
-):
-    n, given = N + 2, {"sampler": "random", "epochs": 2.0}
-    expected = unbroken(open_study, mixed, n, **given)
-    for write in range(10_000):
-        try:
-            assert_survives(open_study, monkeypatch, mixed, write, after, expected, n, **given)
-        except pytest.fail.Exception:
-            assert write > 200
-            return
 
 
 def checkpointing(folder, runner):

@@ -180,16 +180,16 @@ def test_a_run_leaves_the_global_random_state_as_it_was(begin):
         assert now[1:] == before[1:]
 
 
-def test_dropout_differs_from_epoch_to_epoch(begin, examples):
-    # Rates so low that nothing is learned: only dropout and the order can change the training loss.
+def test_dropout_differs_from_epoch_to_epoch(begin, monkeypatch):
+    # One order, no views, rates so low that nothing is learned: only dropout can change the training loss.
+    monkeypatch.setattr("autofreeze.views.order", lambda seed, epoch, n: np.arange(n))
     losses = []
     for rate in (0.0, 0.5):
-        records = begin(
-            (3, 0), lr=1e-30, regime=Regime(batch_size=64, views="none"), drops={"drop_rate": rate}
-        )[1]
+        regime = Regime(batch_size=64, views="none")
+        records = begin((3, 0), lr=1e-30, regime=regime, drops={"drop_rate": rate})[1]
         losses.append([record.train_loss for record in records])
-    assert losses[0] == pytest.approx([losses[0][0]] * 3)
-    assert len({round(loss, 5) for loss in losses[1]}) == 3
+    assert len(set(losses[0])) == 1
+    assert len(set(losses[1])) == 3
 
 
 # Breaking off and going on
