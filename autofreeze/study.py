@@ -237,11 +237,9 @@ class Study:
 
     def _catch_up(self, live: LiveTrial) -> None:
         """Go on where a dead search stopped: it may have kept a record without telling or judging it."""
-        told = live.optuna_trial.study.trials[live.number].intermediate_values if live.curves else {}
         for fold, curve in live.curves.items():
             for record in curve:
-                if record.is_finite and self._step(live, fold, record) not in told:
-                    live.optuna_trial.report(record.value, self._step(live, fold, record))
+                self._report(live, record, self._step(live, fold, record))
         fold = max(live.curves, default=0)
         if not live.curves or not live.curves[fold][-1].last:
             self._next_fold(live)
@@ -334,8 +332,7 @@ class Study:
         self._run.append(job, record)
         curve.append(record)
         self._curves.setdefault((job.trial, job.fold), []).append(record)
-        if record.is_finite:
-            live.optuna_trial.report(record.value, self._step(live, job.fold, record))
+        self._report(live, record, self._step(live, job.fold, record))
         if self._observer:
             self._observer.epoch_done(live, record)
 
@@ -378,11 +375,11 @@ class Study:
     def _complete(self, live: LiveTrial) -> None:
         result = self._result(live, Ending.COMPLETE)
         assert result.value is not None
-        live.optuna_trial.set_constraint("stable", 0.0)
+        self._constrain(live, 0.0)
         self._end(live, result, TrialState.COMPLETE)
 
     def _end_pruned(self, live: LiveTrial, ending: Ending, reason: str) -> None:
-        live.optuna_trial.set_constraint("stable", 1.0 if ending is Ending.UNSTABLE else 0.0)
+        self._constrain(live, 1.0 if ending is Ending.UNSTABLE else 0.0)
         self._end(live, self._result(live, ending, reason), TrialState.PRUNED)
 
     def _fail(self, live: LiveTrial, error: str, details: str) -> None:
@@ -404,12 +401,25 @@ class Study:
         spent = {"same_as": origin, "work": 0.0, "seconds": 0.0}
         result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
         unstable = twin.ending is Ending.UNSTABLE
-        live.optuna_trial.set_constraint("stable", 1.0 if unstable else 0.0)
+        self._constrain(live, 1.0 if unstable else 0.0)
         for number, record in enumerate(self._curves.get((origin, 0), ())):
-            if record.is_finite:
-                live.optuna_trial.report(record.value, number)
+            self._report(live, record, number)
         complete = twin.ending is Ending.COMPLETE
         self._end(live, result, TrialState.COMPLETE if complete else TrialState.PRUNED)
+
+    def _report(self, live: LiveTrial, record: EpochRecord, step: int) -> None:
+        """Tell Optuna a value, once: a search that was killed may have told it already. Never a NaN."""
+        if record.is_finite and step not in self._kept(live).intermediate_values:
+            live.optuna_trial.report(record.value, step)
+
+    def _constrain(self, live: LiveTrial, violation: float) -> None:
+        """Tell Optuna how far stability is violated, once."""
+        if "stable" not in self._kept(live).constraints:
+            live.optuna_trial.set_constraint("stable", violation)
+
+    def _kept(self, live: LiveTrial) -> optuna.trial.FrozenTrial:
+        """Give what the study's storage holds of a trial."""
+        return self._study.get_trials(deepcopy=False)[live.number]
 
     def _end(self, live: LiveTrial, result: TrialResult, state: TrialState) -> None:
         """Keep the outcome first, then tell: a finished trial takes no more attributes."""
@@ -450,21 +460,8 @@ class Study:
 
 
 def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
-    """Read the outcome of an ended trial as it was kept in the study."""
-    if "result" in trial.user_attrs:
-        return TrialResult.model_validate_json(trial.user_attrs["result"])
-    attributes = trial.user_attrs
-    schedule = Schedule.model_validate_json(attributes["schedule"]) if "schedule" in attributes else None
-    placeholder = Schedule.model_validate({"groups": ["head"], "phases": [{"epochs": 1, "lrs": [1.0]}]})
-    return TrialResult(
-        number=trial.number,
-        baseline=attributes.get("baseline"),
-        recipe="custom",
-        schedule=schedule or placeholder,
-        regime=Regime(),
-        ending=Ending.FAILED,
-        reason="the search was killed before it began",
-    )
+    """Read the outcome of an ended trial; it was kept before the trial was told."""
+    return TrialResult.model_validate_json(trial.user_attrs["result"])
 
 
 def _correct(record: EpochRecord) -> NDArray[np.bool_]:
