@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from autofreeze.allocator import keep_freed_memory
 from autofreeze.backbone import Backbone, load_backbone
 from autofreeze.binding import Columns
 from autofreeze.data import Dataset, open_dataset
@@ -47,6 +48,9 @@ class Workbench:
             BackboneError: The model or its weights cannot be used.
             ConfigError: The device or the cache cannot be used.
         """
+        device = pick_device(task.device)
+        if device.type == "cpu":
+            keep_freed_memory()
         if task.threads:
             torch.set_num_threads(task.threads)
         backbone = load_backbone(task.model, **task.backbone_options())
@@ -67,7 +71,7 @@ class Workbench:
             budget_bytes=task.cache_bytes,
             progress=_named(progress, "decoding images"),
         )
-        return cls(task, dataset, store, backbone, splits, pick_device(task.device))
+        return cls(task, dataset, store, backbone, splits, device)
 
     def examples(self, split: Split) -> Examples:
         """Images and labels of one fold."""
