@@ -497,7 +497,7 @@ def assert_survives(open_study, monkeypatch, runner, write, after, expected, n, 
 
 
 # The first writes put the baselines in the queue, then comes a trial after the other.
-INSTANTS = [(write, after) for write in (*range(30), *range(30, 240, 23)) for after in (False, True)]
+INSTANTS = [(write, after) for write in (*range(30), *range(30, 220, 23)) for after in (False, True)]
 SOME = INSTANTS[::7]
 
 
