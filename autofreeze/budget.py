@@ -23,7 +23,7 @@ def default_epochs(n_train: int, batch_size: int) -> int:
     return min(max(round(TARGET_STEPS / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, *, option: str = "time") -> float:
     """Read a duration such as ``90s``, ``15m``, ``2h``, ``1h30m`` or ``1.5h`` as seconds.
 
     Raises:
@@ -35,5 +35,5 @@ def parse_duration(text: str) -> float:
     whole = whole and (len(parts) == 1 or all(unit for _, unit in parts))  # 1h30 may mean minutes
     seconds = sum(float(number) * units[unit] for number, unit in parts) if whole else 0.0
     if seconds <= 0:
-        raise ConfigError(f"got {text!r}; must be a time above zero such as 90s, 15m, 2h or 1h30m")
+        raise ConfigError(f"{option}: got {text!r}; must be a time above zero such as 90s, 15m, 2h or 1h30m")
     return seconds

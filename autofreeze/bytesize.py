@@ -12,7 +12,7 @@ _UNITS = {
 }  # fmt: skip
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, *, option: str = "size") -> int:
     """Read a size: ``10GB`` is 10 × 10⁹ bytes, ``10GiB`` is 10 × 2³⁰, a bare number is bytes.
 
     Raises:
@@ -22,7 +22,7 @@ def parse_bytes(text: str) -> int:
     unit = _UNITS.get(match[2].upper()) if match else None
     size = int(float(match[1]) * unit) if match and unit else 0
     if size <= 0:
-        raise ConfigError(f"got {text!r}; must be a size above zero such as 500MB, 10GB or 8GiB")
+        raise ConfigError(f"{option}: got {text!r}; must be a size above zero such as 500MB, 10GB or 8GiB")
     return size
 
 

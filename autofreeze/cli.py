@@ -119,7 +119,7 @@ def search(
     """Search the best schedule for DATA: one command, one measured answer."""
     from autofreeze.budget import parse_duration
 
-    limit = parse_duration(time) if time is not None else None
+    limit = parse_duration(time, option="--time") if time is not None else None
     _needs(trials >= 1, f"trials: got {trials}; must be at least 1")
     task = _task(locals())
     from rich.console import Console
@@ -296,7 +296,7 @@ def _cache(folder: Path | None, size: str | None) -> dict[str, Any]:
 
     return {
         "cache_folder": str(folder) if folder else None,
-        "cache_bytes": parse_bytes(size) if size is not None else None,
+        "cache_bytes": parse_bytes(size, option="--cache-size") if size is not None else None,
     }
 
 

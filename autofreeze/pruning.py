@@ -14,8 +14,12 @@ from autofreeze.stability import why_unstable
 MIN_PEERS = 5
 """Other runs that a median needs."""
 
-GRACE_EPOCHS = 1.0
-"""Epochs after the last thaw in which nothing is judged unpromising."""
+GRACE_SHARE = 0.5
+"""Share of the epochs after the last thaw in which nothing is judged unpromising.
+
+Fine-tuning everything at a high rate begins below the heads that others train on frozen features, and
+passes them late, when the cosine has come down.
+"""
 
 BEHIND = 1.645
 """Standard errors by which a trial must trail the best on the same images: one-sided 5 %."""
@@ -43,23 +47,28 @@ class Unstable:
 Decision = Go | Unpromising | Unstable
 
 
-def judge(record: EpochRecord, peers: Sequence[Sequence[EpochRecord]], *, spared: bool = False) -> Decision:
+def judge(
+    record: EpochRecord, peers: Sequence[Sequence[EpochRecord]], *, epochs: float, spared: bool = False
+) -> Decision:
     """Judge a run by its newest record.
 
     A schedule that is cut before its last thaw would be judged by its head alone, so nothing is called
-    unpromising until an epoch after it. Then the run must lie below the median of its peers twice: at
-    the same epoch, and at the same number of epochs since the last thaw. So a long warm-up is neither
-    held against schedules that thawed long ago, nor favoured by the epochs that its head has had.
+    unpromising until half of the time after it has gone. Then the run must lie below the median of its peers
+    twice, by more than a standard error: at the same epoch, and at the same number of epochs since the last
+    thaw. So a long warm-up is neither held against schedules that thawed long ago, nor favoured by the
+    epochs that its head has had.
 
     Args:
         record: The newest record.
         peers: Records of other runs on the same fold, each run in order.
+        epochs: Length of the run.
         spared: Whether to judge stability alone, as for baselines.
     """
     reason = why_unstable(record)
     if reason:
         return Unstable(reason)
-    if spared or record.last or record.epochs_since_unfreeze < GRACE_EPOCHS:
+    thawed_at = record.epochs_done - record.epochs_since_unfreeze
+    if spared or record.last or record.epochs_since_unfreeze < GRACE_SHARE * (epochs - thawed_at) - 1e-9:
         return Go()
     same_epoch = [
         other.value for run in peers for other in run if other.epoch == record.epoch and other.is_finite
@@ -70,7 +79,8 @@ def judge(record: EpochRecord, peers: Sequence[Sequence[EpochRecord]], *, spared
     if min(len(same_epoch), len(same_age)) < MIN_PEERS:
         return Go()
     bar = min(median(same_epoch), median(same_age))
-    if record.value < bar:
+    error = math.sqrt(bar * (1 - bar) / record.n_val)
+    if record.value < bar - error:
         return Unpromising(
             f"{record.value:.3f} after {record.epochs_done:g} epochs; the median of {len(same_epoch)} others "
             f"is {median(same_epoch):.3f} at that epoch and {median(same_age):.3f} as long after the thaw"

@@ -57,8 +57,8 @@ class RunFolder:
             raise RunFolderError(f"cannot be written: {error.strerror}", where=str(path)) from None
         try:
             self._check_identity(dict(identity), command)
-            self._records = self._open_records()
             self.study = self._open_study()
+            self._records = self._open_records()
         except BaseException:
             self._lock.release()
             raise

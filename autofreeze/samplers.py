@@ -12,6 +12,8 @@ from autofreeze.seeds import derive
 
 SamplerName = Literal["tpe", "random", "qmc", "gp"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
+NEED_ALL_AXES: tuple[SamplerName, ...] = ("qmc", "gp")
+"""Samplers that model the axes which all trials have drawn: one trial without any would blind them."""
 
 
 def make_sampler(name: SamplerName, seed: int, number: int) -> optuna.samplers.BaseSampler:

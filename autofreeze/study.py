@@ -23,7 +23,7 @@ from autofreeze.records import read_records
 from autofreeze.regime import Regime
 from autofreeze.results import Ending, TrialResult, rank
 from autofreeze.run import RunFolder
-from autofreeze.samplers import SamplerName, make_sampler
+from autofreeze.samplers import NEED_ALL_AXES, SamplerName, make_sampler
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space
@@ -185,6 +185,8 @@ class Study:
             if baseline.name in queued:
                 continue
             placed = self._space.place(baseline.params)
+            if placed is None and self._sampler in NEED_ALL_AXES:
+                continue
             self._study.enqueue_trial(
                 placed or {}, user_attrs={"baseline": baseline.name, "in_space": placed is not None}
             )
@@ -343,7 +345,7 @@ class Study:
             for (number, fold), curve in self._curves.items()
             if fold == job.fold and number != live.number
         ]
-        match judge(record, peers, spared=spared):
+        match judge(record, peers, epochs=live.schedule.epochs, spared=spared):
             case Unstable(reason):
                 self._stop(live, job, Ending.UNSTABLE, reason)
             case Unpromising(reason):

@@ -5,16 +5,25 @@ import math
 import numpy as np
 import pytest
 
+from autofreeze import pruning
 from autofreeze.job import EpochRecord
-from autofreeze.pruning import MIN_PEERS, Go, Unpromising, Unstable, judge, judge_fold
+from autofreeze.pruning import MIN_PEERS, Go, Unpromising, Unstable, judge_fold
 from autofreeze.stability import LOSS_SPIKE, why_unstable
+
+MANY = 10**8
+"""Validation images: so many that a standard error is nothing, but where a test is about it."""
+
+
+def judge(newest: EpochRecord, peers: list[list[EpochRecord]], **options) -> pruning.Decision:
+    """Judge a run of four epochs."""
+    return pruning.judge(newest, peers, **{"epochs": 4.0, **options})
 
 
 def record(epoch: int, value: float, *, thaw: float = 0.0, **changes) -> EpochRecord:
     values = {
         "epoch": epoch, "epochs_done": epoch + 1.0, "step": 10 * (epoch + 1), "train_loss": 1.0,
-        "phase_start_loss": 1.0, "val_loss": 0.5, "value": value, "correct": "", "n_val": 0, "rates": (1.0,),
-        "grad_norms": (1.0,), "grad_norms_max": (1.0,), "work": 1.0, "seconds": 1.0,
+        "phase_start_loss": 1.0, "val_loss": 0.5, "value": value, "correct": "", "n_val": MANY,
+        "rates": (1.0,), "grad_norms": (1.0,), "grad_norms_max": (1.0,), "work": 1.0, "seconds": 1.0,
         "epochs_since_unfreeze": epoch + 1 - thaw,
     }  # fmt: skip
     return EpochRecord(**{**values, **changes})
@@ -35,17 +44,22 @@ def test_a_run_below_the_median_of_its_peers_is_unpromising():
 
 
 def test_the_median_and_not_the_best_is_the_bar():
-    peers = [run(value) for value in (0.1, 0.2, 0.3, 0.8, 0.9)]
-    assert judge(record(0, 0.3), peers) == Go()
-    assert isinstance(judge(record(0, 0.29), peers), Unpromising)
+    peers = [run(0, 0, value) for value in (0.1, 0.2, 0.3, 0.8, 0.9)]
+    assert judge(record(2, 0.3), peers) == Go()
+    assert isinstance(judge(record(2, 0.29), peers), Unpromising)
 
 
-def test_nothing_is_unpromising_until_an_epoch_after_its_last_thaw():
-    for thaw in (2.5, 3.0, 4.0):
-        assert judge(record(2, 0.0, thaw=thaw), PEERS) == Go()
-    assert isinstance(judge(record(2, 0.0, thaw=2.0), PEERS), Unpromising)
-    # Nor half an epoch after it, though peers with the same thaw are ahead at that very time.
-    assert judge(record(2, 0.0, thaw=2.5), [run(0.5, 0.6, 0.7, thaw=2.5)] * MIN_PEERS) == Go()
+@pytest.mark.parametrize(("thaw", "first_judged"), [(0.0, 1), (1.0, 2), (2.0, 2), (2.5, 3), (3.0, 3)])
+def test_nothing_is_unpromising_until_half_of_the_time_after_its_last_thaw(thaw, first_judged):
+    peers = [run(0.5, 0.6, 0.7, 0.8, thaw=thaw)] * MIN_PEERS
+    judged = [isinstance(judge(record(epoch, 0.0, thaw=thaw), peers), Unpromising) for epoch in range(4)]
+    assert judged == [epoch >= first_judged for epoch in range(4)]
+
+
+def test_a_run_within_a_standard_error_of_the_median_goes_on():
+    # At .7 on 100 images a standard error is .046.
+    assert judge(record(2, 0.66, n_val=100), PEERS) == Go()
+    assert isinstance(judge(record(2, 0.65, n_val=100), PEERS), Unpromising)
 
 
 def test_a_long_warmup_is_compared_at_the_same_time_since_the_thaw_too():
@@ -56,8 +70,8 @@ def test_a_long_warmup_is_compared_at_the_same_time_since_the_thaw_too():
 
 
 def test_a_run_without_warmup_is_not_held_to_the_head_starts_of_others():
-    warm = [run(0.7, 0.8, 0.85, 0.9, thaw=2)] * MIN_PEERS
-    # At epoch 1 the peers' heads are ahead; two epochs after their own thaw they had .9.
+    warm = [run(0.7, 0.9, 0.85, 0.8, thaw=2)] * MIN_PEERS
+    # At epoch 1 the peers' heads had .9; two epochs after their own thaw they had .8.
     assert isinstance(judge(record(1, 0.79), warm), Unpromising)
     assert judge(record(1, 0.8), warm) == Go()
 

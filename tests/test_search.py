@@ -20,14 +20,6 @@ GIVEN = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_garbage_collection():
-    """The local executor frees models at a job's end; with tiny models it takes most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("autofreeze.executors.local.gc.collect", lambda: 0)
-        yield
-
-
 def told(result):
     trials = [trial.model_copy(update={"seconds": 0.0}) for trial in result.trials]
     return trials, result.settings["fold_seeds"], result.backbone["digest"], result.data["fingerprint"]

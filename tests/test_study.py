@@ -45,12 +45,6 @@ LABELS = np.arange(80) % 2
 SPLITS = tuple(Split(np.setdiff1d(np.arange(80), val), val) for val in (np.arange(0, 40), np.arange(40, 80)))
 
 
-@pytest.fixture(autouse=True)
-def _no_garbage_collection(monkeypatch):
-    """The local executor frees models at a job's end; there are none here, and it takes most of the time."""
-    monkeypatch.setattr("autofreeze.executors.local.gc.collect", lambda: 0)
-
-
 @dataclass
 class Calls:
     """What a runner was asked to do."""

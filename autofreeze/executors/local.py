@@ -28,6 +28,8 @@ class LocalExecutor:
     capacity = 1
 
     def __init__(self, runner: Runner) -> None:
+        # What is loaded by now stays loaded: collections between jobs need not look at it again.
+        gc.freeze()
         self._runner = runner
         self._running: dict[str, _Running] = {}
 
