@@ -1,13 +1,18 @@
 """What every executor does: one suite over all of them."""
 
+import gc
 import itertools
+import weakref
 
 import pytest
 
+from autofreeze.binding import Columns
 from autofreeze.errors import TrainingError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Failed, Finished, Recorded
 from autofreeze.executors.replay import ReplayExecutor
+from autofreeze.recipes import full
+from autofreeze.training import fit
 
 
 @pytest.fixture
@@ -166,3 +171,32 @@ def test_stopping_a_job_closes_its_run(made_up, jobs):
     executor.next_event()
     executor.stop(jobs[0])
     assert closed == [jobs[0].key]
+
+
+@pytest.mark.parametrize("end", ["stopped", "finished"])
+def test_a_model_is_freed_when_its_job_ends_without_waiting_for_the_garbage_collector(
+    made_up, backbone, examples, end
+):
+    loaded = backbone()
+    models = []
+
+    def runner(job):
+        model = loaded.build(3, seed=0)
+        models.append(weakref.ref(model))
+        columns = Columns.of(model, loaded.groups)
+        schedule = full(loaded.groups.names, 2.0, head_lr=1e-3)
+        yield from fit(model, columns, schedule, job.regime, examples(), seed=0)
+
+    executor, job = LocalExecutor(runner), made_up.job()
+    executor.submit(job)
+    gc.collect()
+    gc.disable()
+    try:
+        if end == "stopped":
+            executor.next_event()
+            executor.stop(job)
+        else:
+            drain(executor)
+        assert [model() for model in models] == [None]
+    finally:
+        gc.enable()

@@ -1,6 +1,5 @@
 """Jobs in this process, one after the other."""
 
-import gc
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ class LocalExecutor:
     capacity = 1
 
     def __init__(self, runner: Runner) -> None:
-        # What is loaded by now stays loaded: collections between jobs need not look at it again.
-        gc.freeze()
         self._runner = runner
         self._running: dict[str, _Running] = {}
 
@@ -62,8 +59,6 @@ class LocalExecutor:
         running = self._running.pop(job.key, None)
         if running is not None and isinstance(running.records, Generator):
             running.records.close()
-        del running
-        gc.collect()
 
 
 def _in_one_line(error: Exception) -> str:
