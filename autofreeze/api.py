@@ -22,6 +22,7 @@ from autofreeze.metrics import score
 from autofreeze.modelfile import save_model
 from autofreeze.provenance import machine, versions
 from autofreeze.report.files import read_report, write_report
+from autofreeze.report.words import conditions
 from autofreeze.results import StudyResult, TrainResult, TrialResult, curve_of
 from autofreeze.run import RunFolder, check_usable
 from autofreeze.samplers import SAMPLERS, SamplerName
@@ -153,6 +154,8 @@ class _Search:
             shown = self.display.shown() if self.display else nullcontext()
             tell = self.display.tell if self.display else None
             if self.display:
+                for line in conditions(data_facts(self.bench), backbone_facts(self.bench)):
+                    self.display.tell(line)
                 self.display.continued(study.results)
             with shown, watch_for_interruption(tell) as interruption:
                 cut_short = study.search(Limits(self.options.trials, self.options.seconds), interruption)

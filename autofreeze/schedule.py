@@ -141,13 +141,13 @@ class Schedule(Value):
         """
         return Timetable(self, steps_per_epoch)
 
-    def bind(self, model: "torch.nn.Module", *, steps_per_epoch: int, **options: Any) -> "BoundSchedule":
+    def bind(self, model: "torch.nn.Module", *, steps_per_epoch: int = 1, **options: Any) -> "BoundSchedule":
         """Tie the schedule to a timm model, for people with a training loop of their own.
 
         Args:
             model: A timm model whose layer groups bear the names in :attr:`groups`.
-            steps_per_epoch: Optimizer steps in one epoch of your loop.
-            options: As for :func:`autofreeze.binding.bind`: ``regime``, ``granularity``.
+            steps_per_epoch: Optimizer steps in one epoch of your loop; with 1, rates change once per epoch.
+            options: As for :func:`autofreeze.binding.bind`: ``regime``, ``image_size``.
 
         Returns:
             An object with ``optimizer``, ``start_epoch(e)`` and ``start_step(s)``.

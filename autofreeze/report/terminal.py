@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.report.words import endings, points, standard_error, verdict
+from autofreeze.report.words import conditions, endings, points, standard_error, verdict
 from autofreeze.results import Ending, StudyResult, TrialResult
 from autofreeze.schedule import Schedule, format_rate
 
@@ -136,6 +136,7 @@ def _closing(result: StudyResult) -> list[str]:
     )
     if result.cut_short:
         lines.append(f"cut short: {result.cut_short}; go on with --resume")
+    lines += conditions(result.data, result.backbone)
     if result.command:
         lines.append(f"command: {result.command}")
     lines.append("versions: " + ", ".join(f"{name} {number}" for name, number in result.versions.items()))

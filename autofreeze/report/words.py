@@ -1,6 +1,8 @@
 """Schedules and outcomes in words."""
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from autofreeze.recipes import name_of
 from autofreeze.results import Ending, StudyResult, TrialResult
@@ -70,6 +72,35 @@ def points(difference: float) -> str:
 def standard_error(value: float, n: int) -> float:
     """Binomial standard error of a share of ``n`` images."""
     return float((max(value * (1 - value), 0.0) / n) ** 0.5) if n else float("nan")
+
+
+def conditions(data: Mapping[str, Any], backbone: Mapping[str, Any]) -> list[str]:
+    """Say on which images and from which weights a search starts, and who decided the preprocessing.
+
+    Args:
+        data: ``StudyResult.data``.
+        backbone: ``StudyResult.backbone``.
+    """
+    counts = ", ".join(f"{count:,} {part}" for part, count in data["images"].items() if count)
+    folds = data["folds"]
+    scored = sum(fold["val"] for fold in folds)
+    split = (
+        f"{len(folds)} {'fold' if len(folds) == 1 else 'folds'} of {folds[0]['train']:,} images to train on"
+    )
+    values, origins = backbone["preprocessing"], backbone["preprocessing_from"]
+    chosen = ", ".join(f"{name} {_short(value)} ({origins.get(name, '?')})" for name, value in values.items())
+    return [
+        f"data: {data['name']}, {len(data['classes'])} classes, images: {counts}; each trial is scored on "
+        f"{scored:,} images in {split}",
+        f"backbone: {backbone['model']}, {backbone['source']}; {backbone['coverage']}",
+        f"preprocessing: {chosen}",
+    ]
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return str(value[0]) if len(set(value)) == 1 else ",".join(str(part) for part in value)
+    return str(value)
 
 
 def verdict(result: StudyResult) -> str:
