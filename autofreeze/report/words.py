@@ -84,14 +84,12 @@ def conditions(data: Mapping[str, Any], backbone: Mapping[str, Any]) -> list[str
     counts = ", ".join(f"{count:,} {part}" for part, count in data["images"].items() if count)
     folds = data["folds"]
     scored = sum(fold["val"] for fold in folds)
-    split = (
-        f"{len(folds)} {'fold' if len(folds) == 1 else 'folds'} of {folds[0]['train']:,} images to train on"
-    )
+    rounds = f"{len(folds)} {'fold' if len(folds) == 1 else 'folds'}, training on {folds[0]['train']:,}"
     values, origins = backbone["preprocessing"], backbone["preprocessing_from"]
     chosen = ", ".join(f"{name} {_short(value)} ({origins.get(name, '?')})" for name, value in values.items())
     return [
         f"data: {data['name']}, {len(data['classes'])} classes, images: {counts}; each trial is scored on "
-        f"{scored:,} images in {split}",
+        f"{scored:,} images in {rounds}",
         f"backbone: {backbone['model']}, {backbone['source']}; {backbone['coverage']}",
         f"preprocessing: {chosen}",
     ]
