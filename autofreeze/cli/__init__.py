@@ -1,0 +1,53 @@
+"""The command line: arguments in, exit status out. It decides nothing, and imports torch only to train."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from autofreeze.cli.export import export
+from autofreeze.cli.groups import groups
+from autofreeze.cli.report import report
+from autofreeze.cli.search import search
+from autofreeze.cli.train import train
+from autofreeze.errors import AutofreezeError
+
+app = typer.Typer(
+    help="Find, per data set, the best freezing schedule for fine-tuning a pretrained image model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (search, export, train, report, groups):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("autofreeze"))
+        raise typer.Exit
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 2 what was given is wrong, 130 interrupted.
+    """
+    try:
+        app(args=list(argv) if argv is not None else None)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    except AutofreezeError as error:
+        typer.echo(f"autofreeze: {error}", err=True)
+        return error.exit_status
+    except KeyboardInterrupt:
+        typer.echo("autofreeze: interrupted", err=True)
+        return 130
+    return 0

@@ -1,0 +1,7 @@
+"""``python -m autofreeze.cli``."""
+
+import sys
+
+from autofreeze.cli import main
+
+sys.exit(main())

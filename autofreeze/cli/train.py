@@ -1,0 +1,48 @@
+"""``autofreeze train``: a model trained by a file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autofreeze.cli import options
+from autofreeze.cli.options import Cache, CacheSize, Data, Device, Threads, Weights
+
+
+def train(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What `autofreeze export` wrote.", show_default=False)
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the trained model.")] = Path(
+        "trained"
+    ),
+    weights: Weights = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    cache: Cache = None,
+    cache_size: CacheSize = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Read the test split once at the end; the read is noted.")
+    ] = False,
+) -> None:
+    """Train by an exported schedule: safetensors with labels and preprocessing."""
+    task = {
+        "weights": str(weights) if weights else None,
+        "device": device,
+        "threads": threads,
+        **options.cache(cache, cache_size),
+    }
+    train_by(file, data, out, task, test=test)
+
+
+def train_by(file: Path, data: Path, out: Path, task: dict[str, Any], *, test: bool = False) -> None:
+    """Train by a file, and tell each epoch."""
+    from autofreeze import api
+    from autofreeze.report.training import line_of, summary
+
+    def tell(record: Any) -> None:
+        typer.echo(line_of(record), err=True)
+
+    result = api.train(file, data, out=out, on_epoch=tell, test=test, **task)
+    typer.echo(summary(result))
