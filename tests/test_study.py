@@ -310,15 +310,18 @@ def test_without_pruning_every_stable_trial_is_trained_to_its_end(open_study, ma
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("space", [FLAT, ONE_BLOCK], ids=["flat", "one block"])
 def test_every_sampler_searches_every_shape(open_study, made_up, sampler, space):
+    # No baseline is a point of the second space, and two samplers cannot have trials outside theirs.
+    left_out = space == ONE_BLOCK and sampler in ("qmc", "gp")
+    expected = () if left_out else BASELINES
     _, study, _ = open_study(sampler=sampler, space=space, folds=1)
-    assert study.search(Limits(N + 3)) == ""
-    assert [result.baseline for result in study.results] == [*BASELINES, *[None] * 3]
-    searched = study.results[N:]
+    assert study.search(Limits(len(expected) + 3)) == ""
+    assert [result.baseline for result in study.results] == [*expected, *[None] * 3]
+    searched = study.results[len(expected) :]
     axes = SpaceSpec.from_text(space).resolve(GROUPS, 3.0).searched.keys()
     assert all(result.params.keys() == axes for result in searched)
     assert len({result.schedule.digest for result in searched}) > 1
     if space == ONE_BLOCK:
-        assert all(result.params == {} for result in study.results[:N])
+        assert all(result.params == {} for result in study.results[: len(expected)])
         assert {result.recipe for result in searched} <= {"one_block", "last_groups"}
 
 
