@@ -1,0 +1,114 @@
+"""What a source says before any image is read, and how its images are read then."""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from PIL import Image
+
+Part = Literal["train", "val", "test"]
+
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+PART_NAMES: dict[str, Part] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
+"""Names of folders and splits that mean a part, in lower case; any case is accepted."""
+
+DIGEST_BYTES = 16
+_MOST_NAMED = 10
+
+
+class Images(Protocol):
+    """The images of a source, by image id. Both verbs may be called from several threads at once."""
+
+    def open(self, image: int) -> Image.Image:
+        """Open an image; Pillow decodes it when its pixels are asked for. Use it as a context manager."""
+        ...
+
+    def digest(self, image: int) -> str:
+        """Hash what the image is: BLAKE2b, 32 hexadecimal digits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Images that are files below one folder."""
+
+    root: Path
+    paths: tuple[str, ...]
+    """Relative to ``root``, with forward slashes; the image id is the index."""
+
+    def open(self, image: int) -> Image.Image:
+        """Open a file; it is closed when the image is."""
+        return Image.open(self.root / self.paths[image])
+
+    def digest(self, image: int) -> str:
+        """Hash the bytes of the file."""
+        return digest_of_bytes((self.root / self.paths[image]).read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a source says before any image is read."""
+
+    name: str
+    """For people, and for the names of folders: no slashes."""
+
+    root: Path
+    """Where the images lie; for images that are not files, the name that was given."""
+
+    where: str
+    """What to call the source in messages."""
+
+    classes: tuple[str, ...]
+    """In the order of their numbers, which is timm's."""
+
+    paths: tuple[str, ...]
+    """What each image is called; a place here is the image id."""
+
+    labels: tuple[int, ...]
+    parts: tuple[Part | None, ...]
+    """``None`` where the source does not say; then a test part is held out."""
+
+    images: Images
+    layout: str
+    """For people."""
+
+    subjects: tuple[str, ...] | None = None
+    """Whose image it is: a patient, a scene."""
+
+
+def digest_of_bytes(raw: bytes) -> str:
+    """Hash bytes: BLAKE2b, 32 hexadecimal digits."""
+    return hashlib.blake2b(raw, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def first(problems: Sequence[str]) -> list[str]:
+    """Give the first ten problems, and how many more there are."""
+    more = len(problems) - _MOST_NAMED
+    return [*problems[:_MOST_NAMED], *([f"and {more:,} more"] if more > 0 else [])]
+
+
+def path_key(path: str) -> tuple[list[str | int], str]:
+    """Order as timm does (``natural_key``), and by the exact name where timm sees a tie."""
+    pieces = re.split(r"(\d+)", path.lower())
+    return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], path
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Join names: ``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def leads_out(path: str, root: str) -> bool:
+    """Tell whether a path, its links followed, lies outside a folder whose own links are followed already."""
+    real = os.path.realpath(path)
+    return os.path.commonpath([real, root]) != root
