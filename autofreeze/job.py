@@ -3,8 +3,11 @@
 import math
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from autofreeze.metrics import unpack_classes
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value, digest_of
@@ -53,10 +56,14 @@ class EpochRecord(Value):
     """Mean log loss over the validation images, without smoothing or class weights."""
 
     value: float
-    """The study's metric on the validation images, 0..1."""
+    """The study's metric on the validation images as an objective, 0..1; see ``metrics.score``."""
 
-    correct: str
-    """Per-image correctness on the validation images, in order, as ``metrics.pack`` writes it."""
+    predicted: str
+    """Predicted classes of the validation images, in order, as ``metrics.pack_classes`` writes them."""
+
+    losses: str = ""
+    """Log loss of each validation image, as ``metrics.pack_losses`` writes it: at the last epoch of a run
+    whose metric is ``log_loss``, else empty."""
 
     n_val: int
     rates: tuple[float | None, ...]
@@ -85,6 +92,11 @@ class EpochRecord(Value):
     def is_finite(self) -> bool:
         """Whether the record holds a value that may be compared."""
         return not self.diverged and math.isfinite(self.value) and math.isfinite(self.val_loss)
+
+    @property
+    def predicted_classes(self) -> NDArray[np.int64]:
+        """Predicted classes of the validation images, (n_val,); none where the run diverged before."""
+        return unpack_classes(self.predicted, self.n_val if self.predicted else 0)
 
     def same_as(self, other: Self) -> bool:
         """Whether both tell the same curve; seconds are left out, since they never repeat. NaN equals NaN."""

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,12 @@ Decision = Go | Unpromising | Unstable
 
 
 def judge(
-    record: EpochRecord, peers: Sequence[Sequence[EpochRecord]], *, epochs: float, spared: bool = False
+    record: EpochRecord,
+    peers: Sequence[Sequence[EpochRecord]],
+    *,
+    epochs: float,
+    n: float | None = None,
+    spared: bool = False,
 ) -> Decision:
     """Judge a run by its newest record.
 
@@ -62,6 +68,7 @@ def judge(
         record: The newest record.
         peers: Records of other runs on the same fold, each run in order.
         epochs: Length of the run.
+        n: Images that the value rests on, for its standard error; those of the record when left out.
         spared: Whether to judge stability alone, as for baselines.
     """
     reason = why_unstable(record)
@@ -79,7 +86,7 @@ def judge(
     if min(len(same_epoch), len(same_age)) < MIN_PEERS:
         return Go()
     bar = min(median(same_epoch), median(same_age))
-    error = math.sqrt(bar * (1 - bar) / record.n_val)
+    error = math.sqrt(bar * (1 - bar) / (n or record.n_val))
     if record.value < bar - error:
         return Unpromising(
             f"{record.value:.3f} after {record.epochs_done:g} epochs; the median of {len(same_epoch)} others "
@@ -97,19 +104,25 @@ def _value_at_age(run: Sequence[EpochRecord], age: float) -> float | None:
     return values[-1] if values and reached else None
 
 
-def judge_fold(correct: NDArray[np.bool_], best: NDArray[np.bool_]) -> Decision:
+def judge_fold(
+    merits: NDArray[np.float64], best: NDArray[np.float64], *, unit: Literal["points", "nats"] = "points"
+) -> Decision:
     """Judge a trial between two folds, paired over the images of the folds it has finished.
 
     Args:
-        correct: Whether the trial classified each image rightly, (n,).
+        merits: The trial's metric shared out to the images, (n,), as ``metrics.merits`` does it: their mean
+            is the metric. For log loss the negative losses themselves.
         best: The same for the best complete trial so far, (n,).
+        unit: What a difference is told in: percentage points, or nats.
     """
-    difference = correct.astype(np.float64) - best.astype(np.float64)
+    difference = merits - best
     mean = float(difference.mean())
     error = float(difference.std()) / math.sqrt(len(difference))
     if mean < -BEHIND * error and mean < 0:
-        return Unpromising(
-            f"behind the best by {-100 * mean:.1f} ± {100 * error:.1f} points on the same "
-            f"{len(difference)} images"
+        lead = (
+            f"{-mean:.3f} ± {error:.3f} nats"
+            if unit == "nats"
+            else f"{-100 * mean:.1f} ± {100 * error:.1f} points"
         )
+        return Unpromising(f"behind the best by {lead} on the same {len(difference)} images")
     return Go()

@@ -21,7 +21,7 @@ from autofreeze.errors import RunFolderError
 from autofreeze.job import EpochRecord, Job
 from autofreeze.records import RECORDS, line_of, repair
 
-SCHEMA = 1
+SCHEMA = 2
 STUDY_NAME = "autofreeze"
 
 
@@ -70,18 +70,7 @@ class RunFolder:
             about = {"schema": SCHEMA, "created": created, "command": command, "identity": identity}
             write_text(file, json.dumps(about, indent=2) + "\n")
             return
-        before = read_about(self.path)["identity"]
-        after = json.loads(json.dumps(identity))
-        changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
-        if changed:
-            raise RunFolderError(
-                ["holds another study; choose another --out, or give what it was started with"]
-                + [
-                    f"{key}: {_short(before.get(key))} there, {_short(after.get(key))} asked for"
-                    for key in changed
-                ],
-                where=str(self.path),
-            )
+        check_same_study(self.path, identity)
 
     def _open_records(self) -> IO[str]:
         repair(self.path / RECORDS)
@@ -130,11 +119,12 @@ def check_usable(path: Path, *, resume: bool) -> None:
 
     Raises:
         RunFolderError: The path is a file, a folder of other things, or holds a study that is not to be
-            resumed.
+            resumed; or no folder can be made there.
     """
     if path.is_file():
         raise RunFolderError("is a file; give a folder with --out", where=str(path))
     if not path.is_dir():
+        check_can_be_made(path)
         return
     if (path / "run.json").exists():
         if not resume:
@@ -143,6 +133,44 @@ def check_usable(path: Path, *, resume: bool) -> None:
             )
     elif any(entry.name != ".lock" for entry in path.iterdir()):
         raise RunFolderError("is neither empty nor a run folder; choose another --out", where=str(path))
+
+
+def check_can_be_made(path: Path) -> None:
+    """Refuse a path where no folder can be made; touches nothing.
+
+    Raises:
+        RunFolderError: What lies above it is a file, or may not be written to.
+    """
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise RunFolderError(f"cannot be made: {above} is a file; choose another --out", where=str(path))
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise RunFolderError(
+            f"cannot be made: {above} may not be written to; choose another --out", where=str(path)
+        )
+
+
+def check_same_study(path: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds another study; one without any will do. Touches nothing.
+
+    Args:
+        path: The folder.
+        identity: As for :class:`RunFolder`.
+
+    Raises:
+        RunFolderError: The study there has another identity; all differences are told.
+    """
+    if not (path / "run.json").exists():
+        return
+    before = read_about(path)["identity"]
+    after = json.loads(json.dumps(identity))
+    changed = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
+    if changed:
+        raise RunFolderError(
+            ["holds another study; choose another --out, or give what it was started with"]
+            + [f"{key}: {_short(before.get(key))} there, {_short(after.get(key))} asked for" for key in changed],
+            where=str(path),
+        )
 
 
 def read_about(path: Path) -> dict[str, Any]:

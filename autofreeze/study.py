@@ -95,7 +95,7 @@ class Study:
         splits: The folds that a trial is scored on.
         seed: Decides the sampler's draws and every run's randomness.
         sampler: Which sampler proposes.
-        metric: What trials are judged by.
+        metric: What trials are judged by; see ``metrics.resolve_metric`` for ``auto``.
         prune: Whether unpromising trials are ended early; unstable ones always are.
         observer: Who is told what happens.
     """
@@ -125,6 +125,7 @@ class Study:
         self._metric: metrics.MetricName = metric
         self._prune = prune
         self._observer = observer
+        self._effective_images = [metrics.effective_images(metric, labels[split.val]) for split in splits]
         self._curves = read_records(run.path)
         self._baselines = {
             baseline.name: baseline
@@ -345,7 +346,8 @@ class Study:
             for (number, fold), curve in self._curves.items()
             if fold == job.fold and number != live.number
         ]
-        match judge(record, peers, epochs=live.schedule.epochs, spared=spared):
+        n = self._effective_images[job.fold]
+        match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared):
             case Unstable(reason):
                 self._stop(live, job, Ending.UNSTABLE, reason)
             case Unpromising(reason):
@@ -359,13 +361,22 @@ class Study:
         best = max((r for r in self._results.values() if r.ending is Ending.COMPLETE), key=rank, default=None)
         if done < live.n_folds and best is not None and self._prune and not live.baseline:
             leader = best.same_as if best.same_as is not None else best.number
-            theirs = np.concatenate([_correct(self._curves[leader, fold][-1]) for fold in range(done)])
-            ours = np.concatenate([_correct(live.curves[fold][-1]) for fold in range(done)])
-            decision = judge_fold(ours, theirs)
+            theirs = self._merits([self._curves[leader, fold][-1] for fold in range(done)])
+            ours = self._merits([live.curves[fold][-1] for fold in range(done)])
+            decision = judge_fold(ours, theirs, unit="nats" if self._metric == "log_loss" else "points")
             if isinstance(decision, Unpromising):
                 self._end_pruned(live, Ending.UNPROMISING, decision.reason)
                 return
         self._next_fold(live)
+
+    def _merits(self, ends: Sequence[EpochRecord]) -> NDArray[np.float64]:
+        """Share out the metric to the images of the first folds, from the last record of each."""
+        if self._metric == "log_loss":
+            return -np.concatenate([metrics.unpack_losses(record.losses) for record in ends])
+        return metrics.merits(self._metric, self._true_classes(len(ends)), _predicted(ends))
+
+    def _true_classes(self, n_folds: int) -> NDArray[np.int64]:
+        return np.concatenate([self._labels[split.val] for split in self._splits[:n_folds]])
 
     def _stop(self, live: LiveTrial, job: Job, ending: Ending, reason: str) -> None:
         self._executor.stop(job)
@@ -437,12 +448,12 @@ class Study:
         ends = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]
         scored: dict[str, Any] = {}
         if ending is Ending.COMPLETE:
-            labels = np.concatenate([self._labels[split.val] for split in self._splits])
-            correct = np.concatenate([_correct(record) for record in ends])
             weights = [record.n_val for record in ends]
+            val_loss = float(np.average([record.val_loss for record in ends], weights=weights))
+            labels = self._true_classes(len(ends))
             scored = {
-                "value": metrics.score(self._metric, labels, correct),
-                "val_loss": float(np.average([record.val_loss for record in ends], weights=weights)),
+                "value": metrics.score(self._metric, labels, _predicted(ends), val_loss),
+                "val_loss": val_loss,
                 "fold_values": tuple(record.value for record in ends),
                 "n_val": sum(weights),
             }
@@ -466,8 +477,8 @@ def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
     return TrialResult.model_validate_json(trial.user_attrs["result"])
 
 
-def _correct(record: EpochRecord) -> NDArray[np.bool_]:
-    return metrics.unpack(record.correct, record.n_val)
+def _predicted(ends: Sequence[EpochRecord]) -> NDArray[np.int64]:
+    return np.concatenate([record.predicted_classes for record in ends])
 
 
 def _digest(schedule: Schedule, regime: Regime) -> str:

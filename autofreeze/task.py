@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from autofreeze.metrics import MetricName
+from autofreeze.metrics import MetricChoice
 from autofreeze.preprocessing import Channels
 from autofreeze.values import Value
 
@@ -40,7 +40,9 @@ class Task(Value):
     folds: int | None = Field(default=None, ge=1, le=5)
     """Folds that a trial is scored on; None follows the number of validation images."""
 
-    metric: MetricName = "top1"
+    metric: MetricChoice = "auto"
+    """What trials are judged by; see ``metrics.resolve_metric`` for ``auto``."""
+
     device: DeviceName = "auto"
     threads: int | None = Field(default=None, ge=1)
     """Threads of each run on a CPU; None leaves torch's own choice. Part of what makes a curve repeat."""

@@ -105,8 +105,10 @@ def fit(
         gradient ends with a record that says so in ``diverged``.
 
     Raises:
-        ConfigError: The checkpoint was written by another run.
+        ConfigError: The metric needs two classes, and the validation part has one; or the checkpoint was
+            written by another run.
     """
+    metrics.check_metric(metric, [examples.labels[examples.val]])
     run = _Run(model, columns, schedule, regime, examples, seed, torch.device(device), metric)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
@@ -174,11 +176,11 @@ class _Run:
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(derive(self.seed, "dropout", epoch))
             trained = self._train(epoch)
-        correct, val_loss = (np.zeros(0, np.bool_), float("nan"))
+        predicted, losses = np.zeros(0, np.int64), np.zeros(0)
         if not trained.diverged:
-            correct, val_loss = self._validate()
+            predicted, losses = self._validate()
         self.progress.seconds += time.perf_counter() - began
-        record = self._record(epoch, trained, correct, val_loss)
+        record = self._record(epoch, trained, predicted, losses)
         self.progress.records.append(record)
         return record
 
@@ -259,21 +261,23 @@ class _Run:
         norms[columns] = torch.stack(totals).double().cpu().numpy()
         return norms
 
-    def _validate(self) -> tuple[NDArray[np.bool_], float]:
-        """Per-image correctness (n_val,) and mean log loss on the validation images."""
+    def _validate(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Predicted class and log loss of each validation image, (n_val,) each."""
         if not len(self.examples.val):
-            return np.zeros(0, np.bool_), float("nan")
-        predicted, log_loss = evaluate(self.model, self.examples, self.examples.val, self.device)
+            return np.zeros(0, np.int64), np.zeros(0)
+        predicted, losses = evaluate(self.model, self.examples, self.examples.val, self.device)
         self.progress.work += len(self.examples.val)
         self.bound.set_modes()
-        return predicted == self.examples.labels[self.examples.val], float(log_loss.mean())
+        return predicted, losses
 
     def _record(
-        self, epoch: int, trained: "_Trained", correct: NDArray[np.bool_], val_loss: float
+        self, epoch: int, trained: "_Trained", predicted: NDArray[np.int64], losses: NDArray[np.float64]
     ) -> EpochRecord:
         steps = trained.steps_done
+        last = bool(trained.diverged) or steps == self.timetable.total_steps
         labels = self.examples.labels[self.examples.val]
-        scored = len(correct) > 0
+        scored = len(predicted) > 0
+        val_loss = float(losses.mean()) if scored else float("nan")
         return EpochRecord(
             epoch=epoch,
             epochs_done=steps / self.steps_per_epoch,
@@ -281,8 +285,9 @@ class _Run:
             train_loss=trained.mean_loss,
             phase_start_loss=self.progress.phase_start_loss,
             val_loss=val_loss,
-            value=metrics.score(self.metric, labels, correct) if scored else float("nan"),
-            correct=metrics.pack(correct),
+            value=metrics.score(self.metric, labels, predicted, val_loss) if scored else float("nan"),
+            predicted=metrics.pack_classes(predicted),
+            losses=metrics.pack_losses(losses) if last and self.metric == "log_loss" else "",
             n_val=len(self.examples.val),
             rates=self.timetable.rates(steps - 1),
             grad_norms=trained.norms_by(np.nanmedian),
@@ -291,7 +296,7 @@ class _Run:
             seconds=self.progress.seconds,
             epochs_since_unfreeze=(steps - self.timetable.last_unfreeze) / self.steps_per_epoch,
             diverged=trained.diverged,
-            last=bool(trained.diverged) or steps == self.timetable.total_steps,
+            last=last,
         )
 
     def save(self, path: Path) -> None:
@@ -393,9 +398,14 @@ def _autocast(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def _loss_weights(examples: Examples, regime: Regime, device: torch.device) -> torch.Tensor | None:
-    """Weight of each class: n / (classes · count), as scikit-learn's ``balanced``; None for all alike."""
+    """Weight of each class: n / (classes · count), as scikit-learn's ``balanced``; None for all alike.
+
+    Images weigh 1 on the mean. A fold's training part may lack a class: it is not counted, and weighs 1 where
+    label smoothing spreads some of the target over it. As a class of one image it would outweigh all others.
+    """
     if regime.class_weights == "none":
         return None
     counts = np.bincount(examples.labels[examples.train], minlength=examples.n_classes)
-    weights = len(examples.train) / (examples.n_classes * np.maximum(counts, 1))
+    weights = len(examples.train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    weights[counts == 0] = 1.0
     return torch.tensor(weights, dtype=torch.float32, device=device)

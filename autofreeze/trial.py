@@ -12,6 +12,7 @@ from autofreeze.binding import Columns
 from autofreeze.data import Dataset, open_dataset
 from autofreeze.errors import ConfigError
 from autofreeze.job import EpochRecord, Job
+from autofreeze.metrics import MetricName, check_metric, resolve_metric
 from autofreeze.seeds import derive
 from autofreeze.splits import Split, scoring_splits
 from autofreeze.stores import DecodedStore, open_decoded_store
@@ -46,7 +47,7 @@ class Workbench:
         Raises:
             DataError: The images cannot be used as they are.
             BackboneError: The model or its weights cannot be used.
-            ConfigError: The device or the cache cannot be used.
+            ConfigError: The device, the cache or the metric cannot be used.
         """
         device = pick_device(task.device)
         if device.type == "cpu":
@@ -64,6 +65,8 @@ class Workbench:
         splits = scoring_splits(
             dataset.labels, dataset.train, dataset.val, seed=task.split_seed, folds=task.folds
         )
+        metric = resolve_metric(task.metric, dataset.labels[dataset.train])
+        check_metric(metric, [dataset.labels[split.val] for split in splits])
         store = open_decoded_store(
             dataset,
             backbone.preprocessing,
@@ -72,6 +75,11 @@ class Workbench:
             progress=_named(progress, "decoding images"),
         )
         return cls(task, dataset, store, backbone, splits, device)
+
+    @property
+    def metric(self) -> MetricName:
+        """What trials are judged by: the task's metric, ``auto`` decided by the training part."""
+        return resolve_metric(self.task.metric, self.dataset.labels[self.dataset.train])
 
     def examples(self, split: Split) -> Examples:
         """Images and labels of one fold."""
@@ -112,7 +120,7 @@ def run(
         bench.examples(bench.splits[job.fold]),
         seed=job.seed,
         device=bench.device,
-        metric=bench.task.metric,
+        metric=bench.metric,
         checkpoint=checkpoint,
     )
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autofreeze.job import EpochRecord, Job
-from autofreeze.metrics import pack, score
+from autofreeze.metrics import pack_classes, score
 from autofreeze.recipes import gradual
 from autofreeze.regime import Regime
 
@@ -143,7 +143,8 @@ class MadeUp:
         correct = np.zeros(n_val, bool)
         correct[order[: round(skill * (1 - 0.5 ** (epoch + 1)) * n_val)]] = True
         labels = np.arange(n_val) % 2 if labels is None else labels
-        value = score("top1", labels, correct)
+        predicted = np.where(correct, labels, (labels + 1) % max(labels.max(initial=0) + 1, 2))
+        value = score("top1", labels, predicted, 0.0)
         timetable = job.schedule.timetable(4)
         step = min(4 * (epoch + 1), timetable.total_steps)
         rates = timetable.rates(step - 1)
@@ -156,7 +157,7 @@ class MadeUp:
                 "phase_start_loss": 1.6,
                 "val_loss": 1.6 - value,
                 "value": value,
-                "correct": pack(correct),
+                "predicted": pack_classes(predicted),
                 "n_val": n_val,
                 "rates": rates,
                 "grad_norms": tuple(None if rate is None else 1.0 for rate in rates),
@@ -175,7 +176,7 @@ class MadeUp:
     def diverged(self, job, epoch=0):
         nan = float("nan")
         return self.record(
-            job, epoch, value=nan, val_loss=nan, train_loss=nan, correct="", last=True,
+            job, epoch, value=nan, val_loss=nan, train_loss=nan, predicted="", last=True,
             diverged=f"non-finite loss at step {4 * epoch}",
         )  # fmt: skip
 

@@ -22,7 +22,7 @@ def judge(newest: EpochRecord, peers: list[list[EpochRecord]], **options) -> pru
 def record(epoch: int, value: float, *, thaw: float = 0.0, **changes) -> EpochRecord:
     values = {
         "epoch": epoch, "epochs_done": epoch + 1.0, "step": 10 * (epoch + 1), "train_loss": 1.0,
-        "phase_start_loss": 1.0, "val_loss": 0.5, "value": value, "correct": "", "n_val": MANY,
+        "phase_start_loss": 1.0, "val_loss": 0.5, "value": value, "predicted": "", "n_val": MANY,
         "rates": (1.0,), "grad_norms": (1.0,), "grad_norms_max": (1.0,), "work": 1.0, "seconds": 1.0,
         "epochs_since_unfreeze": epoch + 1 - thaw,
     }  # fmt: skip
@@ -60,6 +60,11 @@ def test_a_run_within_a_standard_error_of_the_median_goes_on():
     # At .7 on 100 images a standard error is .046.
     assert judge(record(2, 0.66, n_val=100), PEERS) == Go()
     assert isinstance(judge(record(2, 0.65, n_val=100), PEERS), Unpromising)
+
+
+def test_a_value_that_rests_on_fewer_images_than_there_are_has_a_wider_error():
+    assert isinstance(judge(record(2, 0.65, n_val=100), PEERS, n=100), Unpromising)
+    assert judge(record(2, 0.65, n_val=100), PEERS, n=50.0) == Go()
 
 
 def test_a_long_warmup_is_compared_at_the_same_time_since_the_thaw_too():
@@ -142,8 +147,8 @@ def test_stability_is_judged_even_before_the_thaw():
 
 
 def paired(wins: int, losses: int, ties: int) -> tuple[np.ndarray, np.ndarray]:
-    ours = np.array([True] * wins + [False] * losses + [True] * ties)
-    best = np.array([False] * wins + [True] * losses + [True] * ties)
+    ours = np.array([1.0] * wins + [0.0] * losses + [1.0] * ties)
+    best = np.array([0.0] * wins + [1.0] * losses + [1.0] * ties)
     return ours, best
 
 
@@ -159,7 +164,7 @@ def test_images_are_paired():
     # The same two scores, .9 and .8: behind image by image, or by luck of which images.
     assert isinstance(judge_fold(*paired(0, 4, 36)), Unpromising)
     # Both wrong on half of them: two unpaired shares of .42 and .5 could not be told apart.
-    ours, best = (np.concatenate([flags, np.zeros(50, np.bool_)]) for flags in paired(0, 8, 42))
+    ours, best = (np.concatenate([flags, np.zeros(50)]) for flags in paired(0, 8, 42))
     assert isinstance(judge_fold(ours, best), Unpromising)
     ours, best = paired(16, 20, 4)
     assert best.mean() - ours.mean() == pytest.approx(0.1)
@@ -170,3 +175,6 @@ def test_the_reason_says_by_how_much():
     decision = judge_fold(*paired(0, 10, 90))
     assert isinstance(decision, Unpromising)
     assert decision.reason == "behind the best by 10.0 ± 3.0 points on the same 100 images"
+    decision = judge_fold(*paired(0, 10, 90), unit="nats")
+    assert isinstance(decision, Unpromising)
+    assert decision.reason == "behind the best by 0.100 ± 0.030 nats on the same 100 images"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from autofreeze import metrics
 from autofreeze.baselines import baselines
@@ -243,15 +244,26 @@ def test_a_failed_trial_is_not_taken_over_by_an_equal_one(open_study, made_up):
 # The value of a trial
 
 
-@pytest.mark.parametrize("metric", ["top1", "balanced_accuracy"])
+def scored_by_scikit_learn(metric, labels, predicted, losses):
+    if metric == "log_loss":
+        return np.exp(-np.mean(losses))
+    if metric == "top1":
+        return accuracy_score(labels, predicted)
+    if metric == "balanced_accuracy":
+        return balanced_accuracy_score(labels, predicted)
+    return f1_score(labels, predicted, average="macro")
+
+
+@pytest.mark.parametrize("metric", metrics.METRICS)
 def test_the_value_is_the_metric_at_the_last_epoch_pooled_over_the_folds(open_study, made_up, metric):
     labels = (np.arange(80) % 5 == 0).astype(np.int64)  # imbalanced, so that pooling is no mean of means
 
     def runner(job):
         # The best epoch is the first: it must not count.
         val = labels[SPLITS[job.fold].val]
+        losses = {"losses": metrics.pack_losses(np.ones(40))} if metric == "log_loss" else {}
         return iter(
-            made_up.record(job, epoch, skill=1.9 - 0.5 * epoch if epoch < 2 else 0.6, labels=val)
+            made_up.record(job, epoch, skill=1.9 - 0.5 * epoch if epoch < 2 else 0.6, labels=val, **losses)
             for epoch in range(3)
         )
 
@@ -261,13 +273,13 @@ def test_the_value_is_the_metric_at_the_last_epoch_pooled_over_the_folds(open_st
     for result in study.results:
         ends = [curves[result.number, fold][-1] for fold in (0, 1)]
         assert [record.epoch for record in ends] == [2, 2]
-        correct = np.concatenate([metrics.unpack(record.correct, 40) for record in ends])
-        hits = [correct[labels == label].mean() for label in (0, 1)]
-        expected = correct.mean() if metric == "top1" else np.mean(hits)
-        assert result.value == pytest.approx(expected)
-        assert result.value < max(record.value for record in curves[result.number, 0])
+        predicted = np.concatenate([record.predicted_classes for record in ends])
+        losses = [record.val_loss for record in ends]
+        assert result.value == pytest.approx(scored_by_scikit_learn(metric, labels, predicted, losses))
+        if metric != "log_loss":
+            assert result.value < max(record.value for record in curves[result.number, 0])
         assert result.n_val == 80
-        assert result.val_loss == pytest.approx(np.mean([record.val_loss for record in ends]))
+        assert result.val_loss == pytest.approx(np.mean(losses))
         assert folder.study.trials[result.number].value == result.value
 
 

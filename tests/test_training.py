@@ -8,7 +8,6 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 from torch.nn import functional as F
 
-from autofreeze import metrics
 from autofreeze.backbone import load_backbone
 from autofreeze.binding import Columns
 from autofreeze.cost import run_work
@@ -294,7 +293,7 @@ def test_validation_is_without_smoothing_weights_or_flips_and_in_order(begin, ex
     labels = torch.from_numpy(data.labels[data.val])
     with torch.no_grad():
         logits = model(pixels.permute(0, 3, 1, 2))
-    assert metrics.unpack(record.correct, 15).tolist() == (logits.argmax(1) == labels).tolist()
+    assert record.predicted_classes.tolist() == logits.argmax(1).tolist()
     assert record.value == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
     assert record.val_loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-4)
 

@@ -136,7 +136,7 @@ def test_several_problems_are_told_below_each_other():
 def record(**changes) -> EpochRecord:
     values = {
         "epoch": 0, "epochs_done": 1.0, "step": 10, "train_loss": 1.0, "phase_start_loss": 1.0,
-        "val_loss": 0.5, "value": 0.8, "correct": "f0", "n_val": 4, "rates": (None, 1e-3),
+        "val_loss": 0.5, "value": 0.8, "predicted": "AfA=", "n_val": 4, "rates": (None, 1e-3),
         "grad_norms": (None, 1.0), "grad_norms_max": (None, 2.0), "work": 10.0, "seconds": 1.0,
         "epochs_since_unfreeze": 1.0,
     }  # fmt: skip

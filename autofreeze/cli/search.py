@@ -48,7 +48,10 @@ def search(
         int, typer.Option(help="Decides folds, heads, orders, views and the sampler's draws.")
     ] = 0,
     sampler: Annotated[str, typer.Option(metavar="NAME", help="tpe, random, qmc or gp.")] = "tpe",
-    metric: Annotated[str, typer.Option(metavar="NAME", help="top1 or balanced_accuracy.")] = "top1",
+    metric: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="auto, top1, balanced_accuracy, macro_f1 or log_loss."),
+    ] = "auto",
     prune: Annotated[bool, typer.Option(help="End unpromising trials early.")] = True,
     folds: Annotated[
         int | None,
