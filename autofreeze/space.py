@@ -5,13 +5,14 @@ the columns of one model and one length it is a :class:`Space`, which draws from
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, get_args, get_origin
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from autofreeze import recipes
 from autofreeze.documents import Document, parse_yaml, read_yaml
@@ -53,7 +54,10 @@ def _end(value: object) -> object:
 
 
 LARGEST = 1e300
-"""Whole numbers beyond it cannot become decimal ones."""
+"""Whole numbers far beyond it cannot become decimal ones."""
+
+PERCENT = r"(100(\.0+)?|[0-9]{1,2}(\.[0-9]+)?)%"
+"""How a share is written, as a regular expression."""
 
 End = Annotated[float | str, BeforeValidator(_end)]
 
@@ -63,8 +67,8 @@ class Range(Value):
 
     low: End
     high: End
-    log: bool = False
-    step: Annotated[float, BeforeValidator(refuse_bool)] | None = None
+    log: bool = Field(default=False, strict=True)
+    step: Annotated[float, BeforeValidator(refuse_bool), Field(strict=True)] | None = None
 
 
 class Choice(Value):
@@ -77,6 +81,9 @@ Axis = Range | Choice | Scalar
 """A scalar is fixed: not searched."""
 
 EPOCH_AXES = ("warmup_epochs", "unfreeze_every", "lr_ramp_epochs")
+GRID_AXES = (*EPOCH_AXES, "unfreeze_depth", "block")
+"""Axes whose values may be words or shares; they are drawn on an even grid."""
+
 RATE_AXES = ("head_lr", "backbone_ratio", "depth_ratio", "group_offset")
 CURVE_AXES = ("curve", "curve_over", "lr_ramp_epochs")
 SCHEDULE_AXES: dict[Shape, tuple[str, ...]] = {
@@ -95,6 +102,31 @@ WORD_AXES: dict[str, tuple[Scalar, ...]] = {
        if get_origin(field.annotation) is Literal},
 }  # fmt: skip
 """Axes over words -> the words. They have no low and no high."""
+
+AXIS_WORDS: dict[str, str] = {
+    "warmup_epochs": "epochs at the start in which only the head trains",
+    "unfreeze_depth": "backbone groups that train, counted from the head; 0 is a linear probe",
+    "unfreeze_every": "epochs from one thaw to the next, top group first; 0 thaws all at once",
+    "freeze_stem": "keep the first group frozen whatever the depth",
+    "rates": "how the backbone's rate is spread: one rate, a decay with depth, or free ones per_group",
+    "head_lr": "rate of the head",
+    "backbone_ratio": "rate of the highest backbone group over the head's",
+    "depth_ratio": "for decay: rate of the lowest trainable group over the highest backbone group's",
+    "group_offset": "for per_group: a factor on the backbone's rate, drawn for each group",
+    "curve": "shape of the rate curve",
+    "curve_over": "whether the curve spans the run, or starts again with each phase",
+    "lr_ramp_epochs": "epochs over which the rate climbs at the curve's start",
+    "block": "which backbone group trains, counted from the stem, which is 0",
+    "optimizer": "who turns gradients into steps; SGD wants rates about 30 times AdamW's",
+    "batch_size": "images in a step, at most",
+    "weight_decay": "never on biases and other one-dimensional parameters",
+    "momentum": "of SGD, with Nesterov's correction",
+    "label_smoothing": "share of the target spread over all classes",
+    "class_weights": "balanced weighs each class by the inverse of its share",
+    "views": "augmentation: none, or a horizontal flip of every other view",
+    "norm": "BatchNorm of trainable groups: follow the batches, or keep its statistics (eval)",
+}
+"""Axis -> what it is, in a line."""
 
 NEEDED = ("head_lr",)
 
@@ -152,7 +184,7 @@ class SpaceSpec(Value):
         """Fit the space to the columns of a model and the length of a run.
 
         Raises:
-            ConfigError: A range does not fit them, such as a depth beyond the backbone.
+            ConfigError: A range does not fit them, such as a depth beyond the backbone; all are told.
         """
         return Space(self, tuple(groups), epochs)
 
@@ -227,7 +259,7 @@ def _problems_of_range(name: str, axis: Range) -> list[str]:
         problems.append(f": low is {low:g} and high is {high:g}; low must not exceed high")
     if axis.log and isinstance(low, int | float) and low <= 0:
         problems.append(f".low: got {low:g}; must be > 0 on a logarithmic axis")
-    if axis.log and name in (*EPOCH_AXES, "unfreeze_depth", "block"):
+    if axis.log and name in GRID_AXES:
         problems.append(".log: this axis is drawn on an even grid; leave log out")
     if axis.step is not None and (axis.log or not 0 < axis.step < math.inf):
         problems.append(f".step: got {axis.step:g}; must be > 0, and not on a logarithmic axis")
@@ -238,12 +270,12 @@ def _problems_of_range(name: str, axis: Range) -> list[str]:
 
 def _problems_of_end(name: str, end: float | str) -> list[str]:
     if isinstance(end, str):
-        if name in (*EPOCH_AXES, "unfreeze_depth", "block") and _percent(end) is not None:
+        if name in GRID_AXES and _percent(end) is not None:
             return []
         if name in ("unfreeze_depth", "block") and end == "all":
             return []
         return [f": got {end!r}; must be a number{_allowed_words(name)}"]
-    if isinstance(end, int) and end > LARGEST:
+    if LARGEST < end < math.inf:
         return [": got a number that is out of all range"]
     if not math.isfinite(end) or end < 0 or (name in RATE_AXES and end <= 0):
         return [f": got {end:g}; must be a number {'> 0' if name in RATE_AXES else '>= 0'}"]
@@ -258,7 +290,7 @@ def _allowed_words(name: str) -> str:
 
 def _problems_of_value(name: str, value: Scalar) -> list[str]:
     """Problems of a fixed value or an option."""
-    if name in (*EPOCH_AXES, "unfreeze_depth", "block", *RATE_AXES):
+    if name in (*GRID_AXES, *RATE_AXES):
         if isinstance(value, bool):
             return [f": got {value}; must be a number{_allowed_words(name)}"]
         return _problems_of_end(name, value)
@@ -279,11 +311,7 @@ def _problems_of_value(name: str, value: Scalar) -> list[str]:
 
 def _percent(text: str) -> float | None:
     """Share 0..1 of a text such as ``40%``."""
-    try:
-        share = float(text.removesuffix("%")) / 100
-    except ValueError:
-        return None
-    return share if text.endswith("%") and 0 <= share <= 1 else None
+    return float(text.removesuffix("%")) / 100 if re.fullmatch(PERCENT, text) else None
 
 
 @dataclass(frozen=True)
@@ -314,15 +342,22 @@ class Space:
         shape_axes = SCHEDULE_AXES[self.spec.shape]
         written = {name: DEFAULTS[name] for name in shape_axes if name in DEFAULTS} | self.spec.axes
         resolved: dict[str, Axis] = {}
+        problems: list[str] = []
         for name in (*shape_axes, *REGIME_AXES):
             if name not in written:
                 continue
-            axis = self._resolve(name, written[name])
+            try:
+                axis = self._resolve(name, written[name])
+            except ConfigError as error:
+                problems += error.problems
+                continue
             if name == "group_offset":
                 if self._frees_each_group(written):
                     resolved |= {f"group_offset_{turn + 1}": axis for turn in range(self.n_backbone)}
             else:
                 resolved[name] = axis
+        if problems:
+            raise ConfigError(problems)
         return resolved
 
     @property

@@ -2,6 +2,7 @@
 """Search spaces: what they read, refuse and draw."""
 
 import math
+import re
 from fractions import Fraction
 
 import optuna
@@ -14,7 +15,18 @@ from autofreeze import recipes
 from autofreeze.baselines import baselines
 from autofreeze.errors import ConfigError
 from autofreeze.regime import Regime
-from autofreeze.space import Choice, Range, Space, SpaceSpec, distinct_lengths_step, shipped_spaces
+from autofreeze.space import (
+    AXIS_WORDS,
+    REGIME_AXES,
+    SCHEDULE_AXES,
+    Choice,
+    Range,
+    Space,
+    SpaceSpec,
+    distinct_lengths_step,
+    shipped_spaces,
+)
+from autofreeze.spacefiles import headline
 
 LENGTHS = (1, 2, 5, 6, 12, 30)
 N_GROUPS = range(2, 10)
@@ -46,7 +58,7 @@ def _quiet():
 
 
 def test_the_shipped_spaces_are_found_by_name():
-    assert {"default", "quick"} <= set(shipped_spaces())
+    assert set(shipped_spaces()) == {"default", "per_group_rates", "quick", "surgical", "thorough"}
     with pytest.raises(ConfigError, match="no search space is called 'quik'; did you mean quick"):
         SpaceSpec.load("quik")
 
@@ -61,7 +73,48 @@ def test_a_shipped_space_gives_valid_schedules_for_every_model_and_length(name, 
             assert schedule.groups == names(n_groups)
             assert schedule.epochs == epochs
             assert schedule.phases[0].lrs[-1] is not None
-            assert regime == Regime(optimizer="adamw", batch_size=32, weight_decay=0.01)
+            assert (regime.optimizer, regime.batch_size) == ("adamw", 32)
+            if name != "thorough":
+                assert regime == Regime(optimizer="adamw", batch_size=32, weight_decay=0.01)
+
+
+def test_only_the_thorough_space_searches_the_regime():
+    searched = {
+        name: set(SpaceSpec.load(name).resolve(names(5), 12).searched) & set(REGIME_AXES)
+        for name in shipped_spaces()
+    }
+    assert searched.pop("thorough") == {"weight_decay", "label_smoothing", "class_weights", "norm"}
+    assert not any(searched.values())
+
+
+def test_the_baselines_of_the_thorough_space_have_the_default_regime():
+    fitted = SpaceSpec.load("thorough").resolve(names(8), 12)
+    for baseline in baselines(7, 12):
+        schedule, regime = fitted.build(fitted.place(baseline.params))
+        assert regime == Regime()
+        assert schedule.lr_ramp_epochs == 0
+
+
+def test_only_the_surgical_space_trains_a_group_with_those_above_it_frozen():
+    for name in shipped_spaces():
+        fitted = SpaceSpec.load(name).resolve(names(5), 12)
+        shapes = {recipes.name_of(fitted.suggest(trial)[0]) for trial in trials(40)}
+        assert ("one_block" in shapes) == (name == "surgical")
+
+
+@pytest.mark.parametrize("name", shipped_spaces())
+def test_a_shipped_space_says_in_its_header_for_whom_it_is_and_how_to_use_it(name):
+    header = [line for line in shipped_spaces()[name].read_text().splitlines() if line.startswith("#")]
+    text = " ".join(line.removeprefix("#").strip() for line in header)
+    assert re.match(rf"The {name.replace('_', '.')} space|The space of", text)
+    assert "trials" in headline(shipped_spaces()[name])
+    assert f"autofreeze search DATA --space {name}" in text
+
+
+def test_the_quick_space_has_as_many_axes_as_it_says():
+    words = {4: "four", 5: "five", 6: "six", 7: "seven"}
+    searched = SpaceSpec.load("quick").resolve(names(5), 12).searched
+    assert f"{words[len(searched)]} axes" in headline(shipped_spaces()["quick"])
 
 
 @pytest.mark.parametrize("name", shipped_spaces())
@@ -290,6 +343,10 @@ BAD = {
         f"{HEAD}weight_decay: {{low: 0, high: 1, log: true}}\n", ["line 2: weight_decay.low: got 0; must be > 0"],
     ),
     "log as text": ("head_lr: {low: 1, high: 2, log: maybe}\n", ["line 1: head_lr.log: got 'maybe'; must be true"]),
+    "log as a number": ("head_lr: {low: 1, high: 2, log: 1}\n", ["line 1: head_lr.log: got 1; must be true or"]),
+    "step quoted": ("head_lr: {low: 1, high: 2, step: '1'}\n", ["line 1: head_lr.step: got '1'; must be a number"]),
+    "huge number": ("head_lr: 1e305\n", ["line 1: head_lr: got a number that is out of all range"]),
+    "share in another spelling": (f"{HEAD}warmup_epochs: 4_0%\n", ["line 2: warmup_epochs: got '4_0%'; must be"]),
     "log and step": ("head_lr: {low: 1, high: 2, log: true, step: 1}\n", ["line 1: head_lr.step: got 1; must"]),
     "log of epochs": (
         f"{HEAD}warmup_epochs: {{low: 1, high: 2, log: true}}\n", ["line 2: warmup_epochs.log: this axis is drawn"],
@@ -382,6 +439,19 @@ def test_a_space_that_does_not_fit_the_model_or_the_run_is_refused_before_anythi
     with pytest.raises(ConfigError) as caught:
         spec.resolve(names(5), 6)
     assert words in str(caught.value)
+
+
+def test_all_axes_that_do_not_fit_are_told_at_once():
+    spec = SpaceSpec.from_text(f"{HEAD}unfreeze_depth: 9\nwarmup_epochs: [0, 7]\nlr_ramp_epochs: 8\n")
+    with pytest.raises(ConfigError) as caught:
+        spec.resolve(names(5), 6)
+    told = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert told == ["warmup_epochs", "unfreeze_depth", "lr_ramp_epochs"]
+
+
+def test_every_axis_is_explained_in_a_line():
+    known = {name for axes in SCHEDULE_AXES.values() for name in axes} | set(REGIME_AXES)
+    assert set(AXIS_WORDS) == known
 
 
 def test_a_space_is_read_from_a_file_and_named_after_it(tmp_path):

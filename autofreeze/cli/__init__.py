@@ -9,6 +9,7 @@ from autofreeze.cli.export import export
 from autofreeze.cli.groups import groups
 from autofreeze.cli.report import report
 from autofreeze.cli.search import search
+from autofreeze.cli.spaces import spaces
 from autofreeze.cli.train import train
 from autofreeze.errors import AutofreezeError
 
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 for command in (search, export, train, report, groups):
     app.command()(command)
+app.add_typer(spaces, name="spaces")
 
 
 @app.callback(invoke_without_command=True)
