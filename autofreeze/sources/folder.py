@@ -68,10 +68,10 @@ def _link_problems(entry: os.DirEntry[str], root: Path) -> list[str]:
     link, is_folder = Path(entry.path), entry.is_dir()
     if not is_folder and link.suffix.lower() not in img_extensions.IMG_EXTENSIONS:
         return []
-    real, name = os.path.realpath(link), os.path.relpath(link, root)
-    if leads_out(real, str(root)):
+    real, name = Path(os.path.realpath(link)), os.path.relpath(link, root)
+    if leads_out(real, root):
         return [f"{name}: is a link that leads out of the folder, to {real}; put a copy in its place"]
-    if is_folder and not leads_out(str(link.parent), real):
+    if is_folder and not leads_out(link.parent, real):
         return [f"{name}: is a link to a folder that it lies in; remove it"]
     return []
 

@@ -108,7 +108,6 @@ def in_words(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def leads_out(path: str, root: str) -> bool:
+def leads_out(path: Path, root: Path) -> bool:
     """Tell whether a path, its links followed, lies outside a folder whose own links are followed already."""
-    real = os.path.realpath(path)
-    return os.path.commonpath([real, root]) != root
+    return not Path(os.path.realpath(path)).is_relative_to(root)
