@@ -12,60 +12,30 @@
 import hashlib
 import os
 import shutil
-import struct
 import time
-import warnings
-import zlib
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import PIL
 from filelock import FileLock, Timeout
-from PIL import Image, ImageOps, UnidentifiedImageError, features
-from pydantic import ValidationError
-from timm.data.transforms_factory import create_transform
+from pydantic import Field, ValidationError
 
 from autofreeze.bytesize import format_bytes
 from autofreeze.data import Dataset, Indices, Progress, first
+from autofreeze.decoding import Pixels, Unreadable, decode_in_order, decoder_version, image_decoder
 from autofreeze.errors import ConfigError, DataError
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.values import Value, digest_of
-
-Pixels = npt.NDArray[np.uint8]
-
-FORMAT = 1
-"""Raised whenever the same images would be stored as other bytes."""
 
 DEFAULT_SHARE = 0.2
 """Default budget: this share of the disk that is free, or held by stores that could be evicted."""
 
 LEAST_DEFAULT = 2**30
 """Bytes; the default budget is never smaller."""
-
-# What Pillow raises for broken files, beside OSError (UnidentifiedImageError is one).
-_UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 class StoreNote(Value):
@@ -86,6 +56,9 @@ class StoreNote(Value):
 
     sha256: str
     """Of the data file."""
+
+    unreadable: dict[int, str] = Field(default_factory=dict)
+    """Image id -> why it cannot be decoded; its pixels are zeros."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +105,8 @@ def open_decoded_store(
     one, one decodes and the others wait for it. Stores that were used longest ago make room for a new one;
     on POSIX, a process that has one of them open keeps it until it closes it.
 
+    Images that cannot be decoded are zeros, and noted; they may be in no part (``Dataset.without``).
+
     Args:
         dataset: All its parts are stored, in one numbering.
         preprocessing: ``mean`` and ``std`` do not matter here: pixels are stored before normalisation.
@@ -141,28 +116,29 @@ def open_decoded_store(
         progress: Called while images are decoded.
 
     Raises:
-        DataError: Images cannot be read; all are counted, the first ten named.
+        DataError: Images of a part cannot be read; all are counted, the first ten named.
         ConfigError: The store does not fit the budget or the disk, or the folder cannot be written to.
     """
     folder = Path(cache_folder).expanduser() if cache_folder is not None else default_cache_folder()
     shelf = folder / "decoded"
     key = store_key(dataset, preprocessing)
     try:
-        if (found := _open(shelf, key)) is not None:
-            return found
-        shelf.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock(shelf, key)):
-            if (found := _open(shelf, key)) is not None:
-                return found
-            _forget(shelf, key)
-            note = _fill(shelf, key, dataset, preprocessing, budget_bytes, progress)
+        if (found := _open(shelf, key)) is None:
+            shelf.mkdir(parents=True, exist_ok=True)
+            with FileLock(_lock(shelf, key)):
+                if (found := _open(shelf, key)) is None:
+                    _forget(shelf, key)
+                    note = _fill(shelf, key, dataset, preprocessing, budget_bytes, progress)
     except OSError as error:
         raise ConfigError(
             f"cannot write decoded images: {error.strerror or error}; give a folder that can be written to "
             "and has room (--cache FOLDER)",
             where=str(folder),
         ) from error
-    return DecodedStore(_map(_data(shelf, key)), key, _data(shelf, key), filled=True, note=note)
+    if found is None:
+        return DecodedStore(_map(_data(shelf, key)), key, _data(shelf, key), filled=True, note=note)
+    refuse_unreadable(dataset, found.note.unreadable)
+    return found
 
 
 def default_cache_folder() -> Path:
@@ -179,8 +155,7 @@ def store_key(dataset: Dataset, preprocessing: Preprocessing) -> str:
     """
     return digest_of(
         {
-            "format": FORMAT,
-            "decoder": _decoder(),
+            **decoder_version(),
             "content": dataset.content,
             "image_size": preprocessing.image_size,
             "interpolation": preprocessing.interpolation,
@@ -189,89 +164,20 @@ def store_key(dataset: Dataset, preprocessing: Preprocessing) -> str:
     )
 
 
-# Decoding
+def refuse_unreadable(dataset: Dataset, unreadable: Mapping[int, str]) -> None:
+    """Refuse images that cannot be decoded where a part of the data set holds them.
 
-
-def _decoder() -> str:
-    return f"pillow {PIL.__version__}, libjpeg {features.version('libjpeg_turbo') or features.version('jpg')}"
-
-
-def image_decoder(preprocessing: Preprocessing) -> Callable[[Path], Pixels]:
-    """Give the function from a file to pixels, uint8 (size, size, 3): turned by EXIF, RGB, resized, cropped.
-
-    Images of more than 8 bits per channel in one channel are refused with ``ValueError``: Pillow would clip
-    them at 255, which leaves a 16-bit X-ray white.
-
-    Source:
-        Resize and crop: timm 1.0, ``timm.data.create_transform`` in evaluation mode.
+    Raises:
+        DataError: All are counted, the first ten named.
     """
-    transform = create_transform(
-        preprocessing.image_size,
-        is_training=False,
-        use_prefetcher=True,
-        interpolation=preprocessing.interpolation,
-        crop_pct=preprocessing.crop_pct,
-    )
-
-    def decode(path: Path) -> Pixels:
-        with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"has more than 8 bits per pixel ({image.mode}); convert it to 8 bits")
-            pixels = transform(ImageOps.exif_transpose(image).convert("RGB"))
-        return np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0))
-
-    return decode
-
-
-def _decode_all(
-    dataset: Dataset, decode: Callable[[Path], Pixels], progress: Progress | None
-) -> Iterator[Pixels]:
-    """Decode in a thread pool, in order, with a bounded number of images in memory.
-
-    After an unreadable image, the rest is still decoded, so that all are told at once, but not yielded.
-    """
-    problems: list[str] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, result in enumerate(_in_order(pool, dataset, decode), start=1):
-            if isinstance(result, str):
-                problems.append(result)
-            elif not problems:
-                yield result
-            if progress is not None:
-                progress(done, len(dataset))
-    if problems:
+    parts = (dataset.train, dataset.val, dataset.test)
+    used = set(np.concatenate(parts).tolist()) & unreadable.keys()
+    if used:
+        problems = [f"{dataset.paths[image]}: {unreadable[image]}" for image in sorted(used)]
         raise DataError(
             [*first(problems), "repair these files, or remove them"],
-            where=f"{len(problems):,} of {len(dataset):,} images in {dataset.root} cannot be read",
+            where=f"{len(used):,} of {len(dataset):,} images in {dataset.root} cannot be read",
         )
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, dataset: Dataset, decode: Callable[[Path], Pixels]
-) -> Iterator[Pixels | str]:
-    def attempt(image: int) -> Pixels | str:
-        try:
-            return decode(dataset.file(image))
-        except _UNREADABLE as error:
-            return f"{dataset.paths[image]}: {_reason(error)}"
-
-    todo = iter(range(len(dataset)))
-    ahead: deque[Future[Pixels | str]] = deque(
-        pool.submit(attempt, image) for image in islice(todo, 8 * (os.cpu_count() or 1))
-    )
-    try:
-        while ahead:
-            yield ahead.popleft().result()
-            ahead.extend(pool.submit(attempt, image) for image in islice(todo, 1))
-    finally:
-        for future in ahead:
-            future.cancel()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "is no image that Pillow knows"
-    return str(error) or type(error).__name__
 
 
 # Filling
@@ -292,13 +198,22 @@ def _fill(
     file_bytes = len(header) + int(np.prod(shape, dtype=np.int64))
     part = shelf / f"{key}.part"
     digest = hashlib.sha256(header)
+    nothing = np.zeros(shape[1:], np.uint8)
+    unreadable: dict[int, str] = {}
     try:
         _reserve(shelf, part, file_bytes, budget)
-        with part.open("r+b") as file, _quiet_pillow():
+        with part.open("r+b") as file:
             file.write(header)
-            for pixels in _decode_all(dataset, image_decoder(preprocessing), progress):
+            decode = image_decoder(preprocessing)
+            for image, pixels in enumerate(decode_in_order(dataset.open_image, range(len(dataset)), decode)):
+                if isinstance(pixels, Unreadable):
+                    unreadable[image] = pixels.reason
+                    pixels = nothing
                 digest.update(pixels.data)
                 file.write(pixels.data)
+                if progress is not None:
+                    progress(image + 1, len(dataset))
+            refuse_unreadable(dataset, unreadable)
             file.flush()
             os.fsync(file.fileno())
         part.replace(_data(shelf, key))
@@ -310,11 +225,12 @@ def _fill(
         shape=shape,
         file_bytes=file_bytes,
         preprocessing=preprocessing,
-        decoder=_decoder(),
+        decoder=str(decoder_version()["decoder"]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         sha256=digest.hexdigest(),
+        unreadable=unreadable,
     )
-    _write_whole(_note(shelf, key), note.model_dump_json(indent=2) + "\n")
+    write_whole(_note(shelf, key), (note.model_dump_json(indent=2) + "\n").encode())
     _touch(shelf, key)
     return note
 
@@ -325,18 +241,11 @@ def _header(shape: tuple[int, int, int, int]) -> bytes:
     return buffer.getvalue()
 
 
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Keep Pillow's remarks (transparent palettes, odd EXIF) off the terminal: one per image helps nobody."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        yield
-
-
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file of the cache whole or not at all; whoever calls holds its lock."""
     part = path.with_suffix(path.suffix + ".new")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with part.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

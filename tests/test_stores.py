@@ -281,10 +281,30 @@ def test_photos_are_turned_as_exif_says(folder, cache):
     assert turned[:, :6].max() == 0
 
 
-def test_images_of_16_bits_are_refused_and_not_turned_white(folder, cache):
-    Image.fromarray(np.arange(900, dtype=np.uint16).reshape(30, 30) * 60).save(folder / "ant/deep.png")
-    with pytest.raises(DataError, match=r"ant/deep\.png: has more than 8 bits"):
-        open_decoded_store(open_dataset(folder), SMALL, cache_folder=cache)
+def test_images_of_16_bits_are_scaled_and_not_turned_white(folder, cache):
+    ramp = np.linspace(0, 65535, 900).astype(np.uint16).reshape(30, 30)
+    Image.fromarray(ramp).save(folder / "ant/deep.png")
+    dataset = open_dataset(folder)
+    store = open_decoded_store(dataset, SMALL, cache_folder=cache)
+    pixels = store.images[dataset.paths.index("ant/deep.png")]
+    assert 120 < pixels.mean() < 135
+    assert pixels.min() < 30
+    assert pixels.max() > 225
+
+
+def test_an_unreadable_image_in_no_part_is_zeros_and_noted(folder, cache):
+    (folder / "ant/2.jpg").write_bytes((folder / "ant/2.jpg").read_bytes()[:200])
+    dataset = open_dataset(folder)
+    bad = dataset.paths.index("ant/2.jpg")
+    for filled in (True, False):
+        store = open_decoded_store(dataset.without([bad]), SMALL, cache_folder=cache)
+        assert store.filled is filled
+        assert [image for image in range(12) if not store.images[image].any()] == [bad]
+        assert list(store.note.unreadable) == [bad]
+        assert "truncated" in store.note.unreadable[bad].lower()
+    assert store.intact()
+    with pytest.raises(DataError, match=r"^1 of 12 images in .*\n  ant/2.jpg: "):
+        open_decoded_store(dataset, SMALL, cache_folder=cache)  # kept, and refused where a part holds it
 
 
 def test_transparent_and_four_colour_images_are_read_without_remarks(folder, cache):
