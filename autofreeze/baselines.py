@@ -1,6 +1,7 @@
 """Baselines: the schedules that people use without a search. They are members of every study.
 
-Enqueued first, so that no report can lose to an untested default.
+Enqueued first, so that no report can lose to an untested default; a fifth of the trials at most, so that a
+short search still searches.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,9 @@ from autofreeze.regime import OptimizerName
 
 SGD_FACTOR = 30.0
 """SGD with momentum wants rates about this much higher than AdamW (ranges in arXiv 2211.09359)."""
+
+BASELINE_SHARE = 0.2
+"""Share of a search's trials that may go to baselines."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,11 @@ class Baseline:
 
 
 def baselines(n_backbone: int, epochs: float, optimizer: OptimizerName = "adamw") -> tuple[Baseline, ...]:
-    """Give the baselines for a backbone and a length of run.
+    """Give the baselines for a backbone and a length of run, the one that no report can do without first.
+
+    A short search has the first few alone. First what people choose between without a search, the head alone
+    and everything; then both one after the other at plain rates (LP-FT) and as fastai's users have it; then
+    layer-wise decay, the usual default for transformers; then the shapes that are rarely anybody's default.
 
     Args:
         n_backbone: Layer groups below the head, >= 1.
@@ -53,12 +61,12 @@ def baselines(n_backbone: int, epochs: float, optimizer: OptimizerName = "adamw"
             {"rates": "one", "backbone_ratio": 1.0},
         ),
         (
-            "fastai", "one frozen epoch, then everything, the backbone at 1/100", 1e-3,
-            {"warmup_epochs": min(1.0, epochs / 2), "rates": "one", "backbone_ratio": 0.01},
-        ),
-        (
             "lp_ft", "a fifth of the run head only, then everything, the backbone at 1/10", 3e-3,
             {"warmup_epochs": 0.2 * epochs, "rates": "one", "backbone_ratio": 0.1},
+        ),
+        (
+            "fastai", "one frozen epoch, then everything, the backbone at 1/100", 1e-3,
+            {"warmup_epochs": min(1.0, epochs / 2), "rates": "one", "backbone_ratio": 0.01},
         ),
         (
             "full_decay", "everything from the start, each group down at 0.75 of the one above", 1e-3,
@@ -84,3 +92,12 @@ def baselines(n_backbone: int, epochs: float, optimizer: OptimizerName = "adamw"
         Baseline(name, words, {**at_once, "head_lr": head_lr * factor, **params})
         for name, words, head_lr, params in points
     )
+
+
+def baseline_quota(trials: int) -> int:
+    """Give how many of a search's trials may be baselines: a fifth, and one at least.
+
+    Args:
+        trials: Trials of the search in all, >= 1.
+    """
+    return max(1, int(trials * BASELINE_SHARE + 1e-9))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from autofreeze import metrics, recipes
-from autofreeze.baselines import Baseline, baselines
+from autofreeze.baselines import Baseline, baseline_quota, baselines
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.job import EpochRecord, Job
@@ -39,7 +39,7 @@ class Limits:
     """When a search ends."""
 
     trials: int
-    """Trials in all, baselines and those of an earlier session included."""
+    """Trials in all, baselines and those of an earlier session included. A fifth may be baselines."""
 
     seconds: float | None = None
     """Wall-clock time of this session."""
@@ -157,7 +157,7 @@ class Study:
             TrainingError: The first trials all failed.
         """
         began = time.monotonic()
-        self._enqueue_baselines()
+        self._enqueue_baselines(baseline_quota(limits.trials))
         self._adopt()
         while True:
             reason = should_stop() or self._out_of_time(limits, began)
@@ -179,15 +179,23 @@ class Study:
 
     # Asking
 
-    def _enqueue_baselines(self) -> None:
-        """Put the baselines first; those that a search killed early has not queued come now."""
-        queued = {trial.user_attrs.get("baseline") for trial in self._study.get_trials(deepcopy=False)}
+    def _enqueue_baselines(self, quota: int) -> None:
+        """Put the baselines first, as many as the number of trials allows.
+
+        Those that are missing come now: a search killed early has not queued all, and one that is taken up
+        again may have been granted more trials.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        queued = {name for trial in trials if (name := trial.user_attrs.get("baseline"))}
         for baseline in self._baselines.values():
             if baseline.name in queued:
                 continue
             placed = self._space.place(baseline.params)
             if placed is None and self._sampler in NEED_ALL_AXES:
                 continue
+            if len(queued) >= quota:
+                return
+            queued.add(baseline.name)
             self._study.enqueue_trial(
                 placed or {}, user_attrs={"baseline": baseline.name, "in_space": placed is not None}
             )

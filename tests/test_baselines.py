@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from autofreeze.baselines import SGD_FACTOR, baselines
+from autofreeze.baselines import SGD_FACTOR, baseline_quota, baselines
 from autofreeze.recipes import gradual, name_of
 
-NAMES = ["linear_probe", "full", "fastai", "lp_ft", "full_decay", "last_block", "gradual", "frozen_stem"]
+NAMES = ["linear_probe", "full", "lp_ft", "fastai", "full_decay", "last_block", "gradual", "frozen_stem"]
 
 
 def tables(n_backbone, epochs, optimizer="adamw"):
@@ -54,3 +54,10 @@ def test_sgd_takes_higher_rates_and_the_same_shape():
         other = tables(4, 10)[name]
         assert schedule.phases[-1].lrs[-1] == pytest.approx(SGD_FACTOR * other.phases[-1].lrs[-1])
         assert [phase.epochs for phase in schedule.phases] == [phase.epochs for phase in other.phases]
+
+
+@pytest.mark.parametrize(
+    ("trials", "quota"), [(1, 1), (4, 1), (5, 1), (9, 1), (10, 2), (15, 3), (24, 4), (25, 5), (50, 10)]
+)
+def test_a_fifth_of_the_trials_and_one_at_least_may_be_baselines(trials, quota):
+    assert baseline_quota(trials) == quota

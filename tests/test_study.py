@@ -88,6 +88,15 @@ def open_study(tmp_path, made_up):
         folder.close()
 
 
+def begin(study, n):
+    """Run the first trials of a search that is long enough for all baselines."""
+
+    def enough():
+        return "enough" if sum(r.ending is not Ending.UNFINISHED for r in study.results) >= n else ""
+
+    return study.search(Limits(5 * N), enough)
+
+
 def told(folder, study):
     """Everything that a study holds, as plain data; seconds and paths left out."""
     trials = [
@@ -228,17 +237,17 @@ def test_a_failed_trial_is_not_taken_over_by_an_equal_one(open_study, made_up):
 
     def runner(job):
         tries.append(job.recipe_digest)
-        if tries.count(job.recipe_digest) == 1 and job.trial == N:
+        if tries.count(job.recipe_digest) == 1 and job.trial == 1:
             raise RuntimeError("once")
         return iter(made_up.curve(job))
 
     space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\n"
     _, study, _ = open_study(runner=runner, space=space, folds=1)
-    study.search(Limits(N + 3))
-    assert [result.ending for result in study.results[N:]] == [
+    study.search(Limits(4))
+    assert [result.ending for result in study.results[1:]] == [
         Ending.FAILED, Ending.COMPLETE, Ending.COMPLETE,
     ]  # fmt: skip
-    assert [result.same_as for result in study.results[N:]] == [None, None, N + 1]
+    assert [result.same_as for result in study.results[1:]] == [None, None, 2]
 
 
 # The value of a trial
@@ -291,7 +300,7 @@ def test_the_baselines_come_first_and_are_never_unpromising(open_study, made_up)
     _, study, _ = open_study(
         runner=lambda job: made_up.curve(job, skill=0.9 - 0.1 * job.trial if job.trial < N else 0.95)
     )
-    study.search(Limits(N + 2))
+    begin(study, N + 2)
     assert [result.baseline for result in study.results] == [*BASELINES, None, None]
     assert {result.ending for result in study.results[:N]} == {Ending.COMPLETE}
     assert all(len(result.fold_values) == 2 for result in study.results[:N])
@@ -301,7 +310,7 @@ def test_a_bad_trial_is_unpromising_after_the_median_is_known(open_study, made_u
     _, study, calls = open_study(
         runner=lambda job: made_up.curve(job, skill=0.9 if job.trial < N else 0.1), sampler="random"
     )
-    study.search(Limits(N + 6))
+    begin(study, N + 6)
     ended = [result.ending for result in study.results[N:]]
     assert Ending.UNPROMISING in ended
     assert Ending.COMPLETE not in ended
@@ -314,9 +323,36 @@ def test_without_pruning_every_stable_trial_is_trained_to_its_end(open_study, ma
         sampler="random",
         prune=False,
     )
-    study.search(Limits(N + 4))
+    begin(study, N + 4)
     assert {result.ending for result in study.results} == {Ending.COMPLETE}
     assert len(calls.jobs) == 2 * sum(result.same_as is None for result in study.results)
+
+
+@pytest.mark.parametrize(("trials", "n"), [(1, 1), (10, 2), (24, 4), (40, N), (50, N)])
+def test_a_fifth_of_the_trials_are_baselines_the_most_important_first(open_study, trials, n):
+    folder, study, _ = open_study()
+    study.search(Limits(trials), lambda: "stop")
+    assert [trial.user_attrs["baseline"] for trial in folder.study.trials] == list(BASELINES[:n])
+
+
+def test_more_trials_bring_the_baselines_that_now_fit(open_study):
+    folder, study, _ = open_study()
+    study.search(Limits(5))
+    folder.close()
+    folder, study, _ = open_study(resume=True)
+    study.search(Limits(11))
+    names = [result.baseline for result in study.results]
+    assert names == [BASELINES[0], *[None] * 4, BASELINES[1], *[None] * 5]
+    folder.close()
+    _, study, calls = open_study(resume=True)
+    study.search(Limits(5))
+    assert calls.jobs == []
+
+
+def test_baselines_that_are_left_out_do_not_take_the_place_of_others(open_study):
+    folder, study, _ = open_study(space=FEW, sampler="qmc")
+    study.search(Limits(5), lambda: "stop")
+    assert [trial.user_attrs["baseline"] for trial in folder.study.trials] == ["last_block"]
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -326,7 +362,7 @@ def test_every_sampler_searches_every_shape(open_study, made_up, sampler, space)
     left_out = space == ONE_BLOCK and sampler in ("qmc", "gp")
     expected = () if left_out else BASELINES
     _, study, _ = open_study(sampler=sampler, space=space, folds=1)
-    assert study.search(Limits(len(expected) + 3)) == ""
+    assert begin(study, len(expected) + 3) == "enough"
     assert [result.baseline for result in study.results] == [*expected, *[None] * 3]
     searched = study.results[len(expected) :]
     axes = SpaceSpec.from_text(space).resolve(GROUPS, 3.0).searched.keys()
@@ -341,8 +377,8 @@ def test_equal_schedules_are_trained_once(open_study, made_up):
     # At depth 0 the backbone's rate does not matter: two points of the space, one schedule.
     space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\nbackbone_ratio: {low: 0.1, high: 0.9}\n"
     folder, study, calls = open_study(space=space, prune=False)
-    study.search(Limits(N + 3))
-    first, *others = study.results[N:]
+    study.search(Limits(4))
+    first, *others = study.results[1:]
     assert first.same_as is None
     assert first.work > 0
     for other in others:
@@ -351,7 +387,7 @@ def test_equal_schedules_are_trained_once(open_study, made_up):
         assert (other.work, other.seconds) == (0.0, 0.0)
         assert other.params != first.params
         assert folder.study.trials[other.number].value == first.value
-    assert {job.trial for job in calls.jobs if job.trial >= N} == {first.number}
+    assert {job.trial for job in calls.jobs if job.trial > 0} == {first.number}
     assert not {trial for trial, _ in read_records(folder.path)} & {other.number for other in others}
 
 
@@ -359,13 +395,13 @@ def test_an_unstable_schedule_is_not_trained_twice_either(open_study, made_up):
     space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\nbackbone_ratio: {low: 0.1, high: 0.9}\n"
     folder, study, calls = open_study(
         space=space,
-        runner=lambda job: [made_up.diverged(job)] if job.trial >= N else made_up.curve(job),
+        runner=lambda job: [made_up.diverged(job)] if job.trial > 0 else made_up.curve(job),
     )
-    study.search(Limits(N + 2))
-    assert [result.ending for result in study.results[N:]] == [Ending.UNSTABLE] * 2
-    assert study.results[-1].same_as == N
-    assert [trial.constraints for trial in folder.study.trials[N:]] == [{"stable": 1.0}] * 2
-    assert sum(job.trial >= N for job in calls.jobs) == 1
+    study.search(Limits(3))
+    assert [result.ending for result in study.results[1:]] == [Ending.UNSTABLE] * 2
+    assert study.results[-1].same_as == 1
+    assert [trial.constraints for trial in folder.study.trials[1:]] == [{"stable": 1.0}] * 2
+    assert sum(job.trial > 0 for job in calls.jobs) == 1
 
 
 def test_every_fold_of_every_trial_has_its_own_seed_and_trials_share_it(open_study):
@@ -403,11 +439,11 @@ def test_the_same_command_gives_the_same_study(open_study, mixed, sampler):
     for name in ("one", "two"):
         np.random.seed(len(found))  # noqa: NPY002 - no global state may enter
         folder, study, _ = open_study(name, runner=mixed, sampler=sampler)
-        study.search(Limits(N + 4))
+        study.search(Limits(8))
         found.append((told(folder, study), lines(folder)))
     assert found[0] == found[1]
     folder, study, _ = open_study("other", runner=mixed, sampler=sampler, seed=1)
-    study.search(Limits(N + 4))
+    study.search(Limits(8))
     assert told(folder, study)[0] != found[0][0][0]
 
 
@@ -428,8 +464,8 @@ def test_with_several_jobs_in_hand_nothing_is_lost(open_study, made_up):
 
     executor.submit = record_first
     folder, study, _ = open_study(executor=executor)
-    assert study.search(Limits(N + 4)) == ""
-    assert len(study.results) == N + 4
+    assert study.search(Limits(12)) == ""
+    assert len(study.results) == 12
     assert all(trial.state.is_finished() for trial in folder.study.trials)
     assert_finite(folder.study)
     assert job.trial == 0
@@ -450,7 +486,7 @@ def unbroken(open_study, runner, n, **given):
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_search_that_stops_at_any_event_goes_on_as_if_it_had_not(open_study, mixed, sampler):
-    n = N + 3
+    n = 11
     given = {"sampler": sampler, "epochs": 2.0}
     expected = unbroken(open_study, mixed, n, **given)
     for stop in range(1, 50, 9 if sampler == "tpe" else 17):
@@ -515,7 +551,7 @@ SOME = INSTANTS[::7]
     [pytest.param(*i, marks=[] if i in SOME else [pytest.mark.long]) for i in INSTANTS],
 )
 def test_a_search_killed_at_any_write_goes_on_as_if_it_had_not(open_study, mixed, monkeypatch, write, after):
-    n, given = N + 2, {"sampler": "random", "epochs": 2.0}
+    n, given = 10, {"sampler": "random", "epochs": 2.0}
     expected = unbroken(open_study, mixed, n, **given)
     assert_survives(open_study, monkeypatch, mixed, write, after, expected, n, **given)
 
@@ -543,13 +579,13 @@ def test_no_checkpoint_outlives_its_trial(open_study, mixed, made_up):
     for number, stop in enumerate(stops):
         box["folder"], study, _ = open_study(runner=runner, resume=number > 0)
         left = iter(range(stop))
-        study.search(Limits(N + 4), lambda left=left: "" if next(left, None) is not None else "stop")
+        study.search(Limits(12), lambda left=left: "" if next(left, None) is not None else "stop")
         live = [trial.number for trial in study.results if trial.ending is Ending.UNFINISHED]
         kept = [int(file.name[6:10]) for file in (box["folder"].path / "checkpoints").iterdir()]
         assert set(kept) <= set(live)
         box["folder"].close()
     box["folder"], study, _ = open_study(runner=runner, resume=True)
-    study.search(Limits(N + 4))
+    study.search(Limits(12))
     assert not list((box["folder"].path / "checkpoints").iterdir())
 
 
