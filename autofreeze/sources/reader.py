@@ -341,17 +341,13 @@ def _note(source: str, wanted: Sequence[tuple[Part | None, str]], passed: Sequen
     return f"{source} data set, {has}{f'; {in_words(passed)} passed over' if passed else ''}"
 
 
+_EXPECTED = (OSError, RuntimeError, ValueError, LookupError, AssertionError)
+
+
 @contextmanager
 def _told(name: str, way_out: str, *kinds: type[Exception]) -> Iterator[None]:
     """Put what other libraries raise over a missing or odd data set into one line."""
-    expected: tuple[type[Exception], ...] = (
-        OSError,
-        RuntimeError,
-        ValueError,
-        LookupError,
-        AssertionError,
-        *kinds,
-    )
+    expected: tuple[type[Exception], ...] = (*_EXPECTED, *kinds)
     try:
         yield
     except expected as error:

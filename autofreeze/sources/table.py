@@ -214,7 +214,7 @@ def _split_fault(rows: Sequence[_Row]) -> Callable[[_Row], str]:
         if row.split and row.split.lower() not in PART_NAMES:
             return f"split {row.split}: unknown{did_you_mean(row.split.lower(), list(PART_NAMES))}"
         if some and not row.split:
-            return "no split, and other rows have one; give one to all, or to none"
+            return "no split, and others have one; give one to all, or to none"
         return ""
 
     return fault
@@ -223,8 +223,7 @@ def _split_fault(rows: Sequence[_Row]) -> Callable[[_Row], str]:
 def _group_fault(rows: Sequence[_Row]) -> Callable[[_Row], str]:
     some = any(row.group for row in rows)
     reason = (
-        "no group, and other rows have one; give one to all (an image that stands alone has its own), "
-        "or to none"
+        "no group, and others have one; give one to all (an image that stands alone has its own), or to none"
     )
     return lambda row: reason if some and not row.group else ""
 
