@@ -16,7 +16,7 @@ from autofreeze.checks.leaks import (
     straddling_subjects,
 )
 from autofreeze.data import PARTS, Dataset, first, open_dataset
-from autofreeze.errors import DataError
+from autofreeze.errors import ConfigError, DataError
 from autofreeze.findings import SEVERITIES, DataReport, Finding
 from autofreeze.metrics import resolve_metric
 from autofreeze.survey import Survey, survey
@@ -101,8 +101,15 @@ def check(
 
     Raises:
         DataError: The source cannot be listed.
-        ConfigError: The cache folder cannot be written to, or ``test_share`` is out of range.
+        ConfigError: The cache folder cannot be written to, or something is out of range.
     """
+    problems = []
+    if not 0 <= max_bad_images <= 1:
+        problems.append(f"max_bad_images: got {max_bad_images:g}; must be a share, 0..1")
+    if image_size < 1:
+        problems.append(f"image_size: got {image_size}; must be at least 1")
+    if problems:
+        raise ConfigError(problems)
     opened = open_dataset(
         data,
         seed=seed,

@@ -37,6 +37,9 @@ class Task(Value):
     split_seed: int = 0
     test_share: float = Field(default=0.2, ge=0, lt=1)
     resplit: bool = False
+    max_bad_images: float = Field(default=0.01, ge=0, le=1)
+    """Share of the images that may be unreadable, and are left out then."""
+
     folds: int | None = Field(default=None, ge=1, le=5)
     """Folds that a trial is scored on; None follows the number of validation images."""
 

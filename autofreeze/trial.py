@@ -1,6 +1,6 @@
 """Running jobs: the workbench of a worker, and one job on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,10 @@ import torch
 from autofreeze.allocator import keep_freed_memory
 from autofreeze.backbone import Backbone, load_backbone
 from autofreeze.binding import Columns
-from autofreeze.data import Dataset, open_dataset
+from autofreeze.checking import Progress, check, named
+from autofreeze.data import Dataset
 from autofreeze.errors import ConfigError
+from autofreeze.findings import Finding
 from autofreeze.job import EpochRecord, Job
 from autofreeze.metrics import MetricName, check_metric, resolve_metric
 from autofreeze.seeds import derive
@@ -19,9 +21,6 @@ from autofreeze.stores import DecodedStore, open_decoded_store
 from autofreeze.task import Task
 from autofreeze.training import Examples, fit
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much is done, and how much there is."""
-
 
 @dataclass(frozen=True)
 class Workbench:
@@ -29,23 +28,29 @@ class Workbench:
 
     task: Task
     dataset: Dataset
+    """Images that cannot be read are in no part of it."""
+
     store: DecodedStore
     backbone: Backbone
     splits: tuple[Split, ...]
     """The folds that a trial is scored on, in order."""
 
     device: torch.device
+    findings: tuple[Finding, ...] = ()
+    """What the images say about what a search on them can be worth, by severity."""
 
     @classmethod
     def open(cls, task: Task, *, progress: Progress | None = None) -> "Workbench":
-        """Open a task. Images are decoded once and kept for every later search.
+        """Open a task. Images are looked at and decoded once, and that is kept for every later search.
+
+        Images that cannot be read are left out, up to the share that the task allows.
 
         Args:
             task: What to open.
-            progress: Told how far hashing and decoding have come.
+            progress: Told how far hashing, looking and decoding have come.
 
         Raises:
-            DataError: The images cannot be used as they are.
+            DataError: The images cannot be used as they are, such as too many that cannot be read.
             BackboneError: The model or its weights cannot be used.
             ConfigError: The device, the cache or the metric cannot be used.
         """
@@ -55,15 +60,24 @@ class Workbench:
         if task.threads:
             torch.set_num_threads(task.threads)
         backbone = load_backbone(task.model, **task.backbone_options())
-        dataset = open_dataset(
+        checked = check(
             task.data,
             seed=task.split_seed,
             test_share=task.test_share,
             resplit=task.resplit,
-            progress=_named(progress, "hashing images"),
+            max_bad_images=task.max_bad_images,
+            image_size=backbone.preprocessing.image_size,
+            cache_folder=task.cache_folder,
+            progress=progress,
         )
+        dataset = checked.usable()
         splits = scoring_splits(
-            dataset.labels, dataset.train, dataset.val, seed=task.split_seed, folds=task.folds
+            dataset.labels,
+            dataset.train,
+            dataset.val,
+            seed=task.split_seed,
+            folds=task.folds,
+            subjects=dataset.subjects,
         )
         metric = resolve_metric(task.metric, dataset.labels[dataset.train])
         check_metric(metric, [dataset.labels[split.val] for split in splits])
@@ -72,9 +86,9 @@ class Workbench:
             backbone.preprocessing,
             cache_folder=task.cache_folder,
             budget_bytes=task.cache_bytes,
-            progress=_named(progress, "decoding images"),
+            progress=named(progress, "decoding images"),
         )
-        return cls(task, dataset, store, backbone, splits, device)
+        return cls(task, dataset, store, backbone, splits, device, checked.findings)
 
     @property
     def metric(self) -> MetricName:
@@ -138,9 +152,3 @@ def pick_device(name: str) -> torch.device:
         there = ", ".join(kind for kind, is_there in available.items() if is_there)
         raise ConfigError(f"device: got {name}; this machine has {there}")
     return torch.device(name)
-
-
-def _named(progress: Progress | None, doing: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(doing, done, total)
