@@ -12,23 +12,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autofreeze.api import search, train
+    from autofreeze.api import search, search_all, train
     from autofreeze.binding import BoundSchedule, bind
     from autofreeze.errors import AutofreezeError, InputError
+    from autofreeze.pruner import MedianAfterUnfreezePruner
     from autofreeze.regime import Regime
-    from autofreeze.results import StudyResult, TrialResult
+    from autofreeze.results import StudyResult, SummaryResult, TrialResult
     from autofreeze.schedule import Phase, Schedule
     from autofreeze.space import SpaceSpec
 
 __all__ = [
-    "AutofreezeError", "BoundSchedule", "InputError", "Phase", "Regime", "Schedule", "SpaceSpec",
-    "StudyResult", "TrialResult", "bind", "search", "train",
+    "AutofreezeError", "BoundSchedule", "InputError", "MedianAfterUnfreezePruner", "Phase", "Regime",
+    "Schedule", "SpaceSpec", "StudyResult", "SummaryResult", "TrialResult", "bind", "search", "search_all",
+    "train",
 ]  # fmt: skip
 
 _HOMES = {
-    "AutofreezeError": "errors", "BoundSchedule": "binding", "InputError": "errors", "Phase": "schedule",
-    "Regime": "regime", "Schedule": "schedule", "SpaceSpec": "space", "StudyResult": "results",
-    "TrialResult": "results", "bind": "binding", "search": "api", "train": "api",
+    "AutofreezeError": "errors", "BoundSchedule": "binding", "InputError": "errors",
+    "MedianAfterUnfreezePruner": "pruner", "Phase": "schedule", "Regime": "regime", "Schedule": "schedule",
+    "SpaceSpec": "space", "StudyResult": "results", "SummaryResult": "results", "TrialResult": "results",
+    "bind": "binding", "search": "api", "search_all": "api", "train": "api",
 }  # fmt: skip
 
 

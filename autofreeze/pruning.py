@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,28 +74,69 @@ def judge(
     reason = why_unstable(record)
     if reason:
         return Unstable(reason)
-    thawed_at = record.epochs_done - record.epochs_since_unfreeze
-    if spared or record.last or record.epochs_since_unfreeze < GRACE_SHARE * (epochs - thawed_at) - 1e-9:
+    if spared or record.last:
         return Go()
+    reason = why_unpromising(record, peers, epochs=epochs, n=record.n_val if n is None else n)
+    return Unpromising(reason) if reason else Go()
+
+
+class Point(Protocol):
+    """What is compared of a run at the end of an epoch; an ``EpochRecord`` is one."""
+
+    @property
+    def epoch(self) -> int:
+        """From 0."""
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs trained when the value was taken."""
+
+    @property
+    def epochs_since_unfreeze(self) -> float:
+        """Epochs since the last thaw; negative before it."""
+
+    @property
+    def value(self) -> float:
+        """The more, the better."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the value may be compared."""
+
+
+def why_unpromising(
+    newest: Point, peers: Sequence[Sequence[Point]], *, epochs: float, n: float | None = None
+) -> str:
+    """Say why a run is behind its peers; empty when it is not, or when it is too early to tell.
+
+    Args:
+        newest: Where the run stands, at a finite value.
+        peers: Other runs, each in order.
+        epochs: Length of the run.
+        n: Images of which the values are shares, for their standard error; none is allowed for without it.
+    """
+    thawed_at = newest.epochs_done - newest.epochs_since_unfreeze
+    if newest.epochs_since_unfreeze < GRACE_SHARE * (epochs - thawed_at) - 1e-9:
+        return ""
     same_epoch = [
-        other.value for run in peers for other in run if other.epoch == record.epoch and other.is_finite
+        other.value for run in peers for other in run if other.epoch == newest.epoch and other.is_finite
     ]
     same_age = [
-        value for run in peers if (value := _value_at_age(run, record.epochs_since_unfreeze)) is not None
+        value for run in peers if (value := _value_at_age(run, newest.epochs_since_unfreeze)) is not None
     ]
     if min(len(same_epoch), len(same_age)) < MIN_PEERS:
-        return Go()
+        return ""
     bar = min(median(same_epoch), median(same_age))
-    error = math.sqrt(bar * (1 - bar) / (n or record.n_val))
-    if record.value < bar - error:
-        return Unpromising(
-            f"{record.value:.3f} after {record.epochs_done:g} epochs; the median of {len(same_epoch)} others "
-            f"is {median(same_epoch):.3f} at that epoch and {median(same_age):.3f} as long after the thaw"
-        )
-    return Go()
+    error = math.sqrt(max(abs(bar) * (1 - abs(bar)), 0.0) / n) if n else 0.0
+    if newest.value >= bar - error:
+        return ""
+    return (
+        f"{newest.value:.3f} after {newest.epochs_done:g} epochs; the median of {len(same_epoch)} others "
+        f"is {median(same_epoch):.3f} at that epoch and {median(same_age):.3f} as long after the thaw"
+    )
 
 
-def _value_at_age(run: Sequence[EpochRecord], age: float) -> float | None:
+def _value_at_age(run: Sequence[Point], age: float) -> float | None:
     """Give the run's last finite value at no more than this many epochs since its last thaw."""
     values = [
         record.value for record in run if 0 < record.epochs_since_unfreeze <= age + 1e-9 and record.is_finite
