@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from autofreeze.job import EpochRecord
-from autofreeze.report.terminal import duration
+from autofreeze.report.words import duration
 from autofreeze.results import Ending, TrialResult, rank
 from autofreeze.study import LiveTrial
 
@@ -17,11 +17,11 @@ class Display:
     """Best so far, trials, time left; on standard error, so that standard output stays clean.
 
     Args:
-        trials: Trials in all.
+        trials: Trials in all, until :meth:`begin` says otherwise.
         console: Where to write.
     """
 
-    def __init__(self, trials: int, console: Console | None = None) -> None:
+    def __init__(self, trials: int = 0, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._trials = trials
         self._ended = 0
@@ -60,8 +60,18 @@ class Display:
                 self.tell(f"{doing}: {done:,} of {total:,}")
             self._told = time.monotonic()
 
-    def continued(self, results: tuple[TrialResult, ...]) -> None:
-        """Take note of the trials of an earlier session."""
+    def begin(self, trials: int, results: tuple[TrialResult, ...]) -> None:
+        """Turn to the search on one data set.
+
+        Args:
+            trials: Trials in all.
+            results: Those of an earlier session.
+        """
+        self._trials, self._ended, self._ended_here, self._best = trials, 0, 0, None
+        self._began = time.monotonic()
+        for bar in self._bars.values():
+            self._progress.remove_task(bar)
+        self._bars.clear()
         for result in results:
             self._note(result)
 

@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from autofreeze.job import EpochRecord
+from autofreeze.plan import Plan
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value
+
+UNDER_WAY = "under way"
+"""``cut_short`` of a report that was written while the search ran: a killed one leaves it."""
 
 
 class Ending(StrEnum):
@@ -67,7 +71,7 @@ class StudyResult(Value):
 
     schema_version: int = 1
     data: dict[str, Any]
-    """Name, fingerprint, classes and image counts of the data set."""
+    """Name, fingerprint, classes and image counts of the data set, and what was found in its images."""
 
     backbone: dict[str, Any]
     """Model, source and digest of the weights, preprocessing and layer groups."""
@@ -79,7 +83,11 @@ class StudyResult(Value):
     metric: str
     seconds: float
     cut_short: str = ""
-    """What ended the search before its time, such as ``interrupted``; empty when nothing did."""
+    """What ended the search before its time, such as ``interrupted``; ``under way`` while it runs; empty when
+    nothing did."""
+
+    plan: Plan | None = None
+    """What the search was expected to cost when it began; that of the latest session that planned."""
 
     command: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -100,6 +108,58 @@ class StudyResult(Value):
     def work(self) -> float:
         """Forward-equivalents spent on all trials."""
         return sum(trial.work for trial in self.trials)
+
+
+class DatasetOutcome(Value):
+    """What the search on one of several data sets found. Every figure is taken from the set's own report."""
+
+    name: str
+    """Of the run folder inside the whole one."""
+
+    data: str
+    """The data set as it was given."""
+
+    problem: str = ""
+    """Why the search on it broke off; empty when it did not."""
+
+    details: str = ""
+    """The traceback of an error that nobody expected."""
+
+    images: int | None = None
+    classes: int | None = None
+    metric: str = ""
+    best_trial: int | None = None
+    sentence: str = ""
+    """The best schedule in words."""
+
+    value: float | None = None
+    """As people read it: the log loss itself where that is the metric."""
+
+    standard_error: float | None = None
+    lead_over: dict[str, float] = Field(default_factory=dict)
+    """Baseline -> by how much the best schedule is better, in the metric's unit."""
+
+    trials: int = 0
+    endings: str = ""
+    work: float = 0.0
+    seconds: float = 0.0
+    cut_short: str = ""
+
+
+class SummaryResult(Value):
+    """A search on several data sets with one model: the best schedule of each."""
+
+    kind: Literal["summary"] = "summary"
+    schema_version: int = 1
+    model: str
+    datasets: tuple[DatasetOutcome, ...]
+    seconds: float
+    """Of all sessions together, opening the data included."""
+
+    cut_short: str = ""
+    command: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
 
 
 class CurvePoint(Value):

@@ -168,7 +168,10 @@ def check_same_study(path: Path, identity: Mapping[str, Any]) -> None:
     if changed:
         raise RunFolderError(
             ["holds another study; choose another --out, or give what it was started with"]
-            + [f"{key}: {_short(before.get(key))} there, {_short(after.get(key))} asked for" for key in changed],
+            + [
+                f"{key}: {_short(before.get(key))} there, {_short(after.get(key))} asked for"
+                for key in changed
+            ],
             where=str(path),
         )
 

@@ -75,7 +75,7 @@ def searched(split_folders, tmp_path_factory, session_cache):
         (("--epochs", "nan"), "epochs: got nan"),
         (("--folds", "9"), "folds"),
         (("--sampler", "tpee"), "did you mean tpe?"),
-        (("--metric", "f1"), "metric: got 'f1'"),
+        (("--metric", "balanced"), "did you mean balanced_accuracy?"),
         (("--device", "gpu"), "device: got 'gpu'"),
         (("--groups", "medium"), "granularity"),
         (("--mean", "1,2"), "mean: got '1,2'; must be three numbers"),
@@ -252,7 +252,7 @@ def test_a_search_whose_trials_all_fail_is_a_failure(split_folders, tmp_path, ca
     def broken(*_, **__):
         raise RuntimeError("the driver is gone")
 
-    monkeypatch.setattr("autofreeze.api.run", broken)
+    monkeypatch.setattr("autofreeze.searching.run", broken)
     given = [*SEARCH[:-1], "9", "--epochs", "1", "--out", str(tmp_path / "run")]
     assert main(["search", str(split_folders), *given]) == 1
     errors = capsys.readouterr().err
@@ -265,7 +265,7 @@ def test_ctrl_c_in_the_middle_has_its_status_and_no_traceback(split_folders, tmp
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("autofreeze.api.run", interrupted)
+    monkeypatch.setattr("autofreeze.searching.run", interrupted)
     given = [*SEARCH, "--epochs", "1", "--out", str(tmp_path / "run")]
 
     assert main(["search", str(split_folders), *given]) == 130

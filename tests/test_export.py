@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors import safe_open
 
-from autofreeze import api
+from autofreeze import api, retraining
 from autofreeze.errors import ConfigError, RunFolderError
 from autofreeze.export.native import NativeFile
 from autofreeze.export.run import export_run
@@ -56,8 +56,10 @@ def test_training_by_the_file_gives_the_same_curve(file, split_folders, tmp_path
 
 def test_timm_loads_the_model_and_gives_equal_logits(file, split_folders, tmp_path, monkeypatch):
     kept = []
-    save = api.save_model
-    monkeypatch.setattr(api, "save_model", lambda model, *a, **k: (kept.append(model), save(model, *a, **k)))
+    save = retraining.save_model
+    monkeypatch.setattr(
+        retraining, "save_model", lambda model, *a, **k: (kept.append(model), save(model, *a, **k))
+    )
     path = api.train(file, split_folders, out=tmp_path / "out").model_path
     loaded = timm.create_model("test_resnet", num_classes=3, checkpoint_path=str(path))
     loaded = loaded.to(memory_format=torch.channels_last)  # as it was trained: the order of sums follows it

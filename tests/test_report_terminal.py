@@ -7,8 +7,8 @@ from rich.console import Console
 
 from autofreeze.recipes import full, gradual, linear_probe
 from autofreeze.regime import Regime
-from autofreeze.report.terminal import duration, show
-from autofreeze.report.words import conditions
+from autofreeze.report.terminal import show
+from autofreeze.report.words import conditions, duration
 from autofreeze.results import Ending, StudyResult, TrialResult
 
 GROUPS = ("stem", "blocks.0-1", "blocks.2", "blocks.3", "blocks.4", "head")

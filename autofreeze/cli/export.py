@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from autofreeze.cli import options
-from autofreeze.cli.options import RunFolderArgument
+from autofreeze.cli.options import DatasetName, RunFolderArgument
 
 
 def export(
     run: RunFolderArgument,
+    dataset: DatasetName = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: standard output."),
@@ -21,11 +22,12 @@ def export(
     """Write a schedule that a search found as YAML, with all that is needed to train by it."""
     from autofreeze.documents import write_text
     from autofreeze.export.run import export_run
+    from autofreeze.report.files import folder_of
 
     options.needs(
         force or output is None or not output.exists(), f"{output} exists already; --force overwrites it"
     )
-    text = export_run(run, trial=trial).to_text()
+    text = export_run(folder_of(run, dataset), trial=trial).to_text()
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -9,7 +9,7 @@ from autofreeze.errors import ConfigError
 
 AS_GIVEN = (
     "from_scratch", "metric", "folds", "image_size", "interpolation", "crop_pct", "test_share", "resplit",
-    "device", "threads",
+    "max_bad_images", "device", "threads",
 )  # fmt: skip
 """Options that are fields of a task as they are."""
 
@@ -34,6 +34,10 @@ Interpolation = Annotated[
     str | None, typer.Option(metavar="NAME", help="nearest, bilinear, bicubic or lanczos.")
 ]
 CropPct = Annotated[float | None, typer.Option(help="Share of the resized image that the centre crop keeps.")]
+MaxBadImages = Annotated[
+    float,
+    typer.Option(metavar="SHARE", help="Share of the images that may be unreadable; they are left out."),
+]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
     int | None, typer.Option(help="CPU threads of each run; part of what makes a curve repeat.")
@@ -54,6 +58,11 @@ Groups = Annotated[
 OutputJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 RunFolderArgument = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run folder of a search.", show_default=False)
+]
+
+DatasetName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which data set, when the search was on several.", show_default=False),
 ]
 
 

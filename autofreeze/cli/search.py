@@ -1,7 +1,8 @@
 """``autofreeze search``: one command, one measured answer."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,12 +11,12 @@ from autofreeze.cli.options import (
     Cache,
     CacheSize,
     CropPct,
-    Data,
     Device,
     FromScratch,
     Groups,
     ImageSize,
     Interpolation,
+    MaxBadImages,
     Threads,
     Triple,
     Weights,
@@ -23,9 +24,20 @@ from autofreeze.cli.options import (
 from autofreeze.cli.train import train_by
 from autofreeze.errors import AutofreezeError
 
+INTERRUPTED = "interrupted"
+"""``cut_short`` after a Ctrl-C."""
+
 
 def search(
-    data: Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA...",
+            help="Images: a folder (train/ val/ test/ or one folder per class), a .csv file, or a name such "
+            "as hfds/NAME. Of several, each is searched.",
+            show_default=False,
+        ),
+    ],
     model: Annotated[
         str, typer.Option(metavar="NAME", help="timm name of the backbone.", show_default=False)
     ],
@@ -34,15 +46,27 @@ def search(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Run folder. Default: runs/DATA-MODEL.")
     ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="quick, standard or thorough: trials, epochs, space and folds that are not given.",
+        ),
+    ] = "standard",
     space: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Search space: default, quick, or a YAML file.")
-    ] = "default",
-    trials: Annotated[int, typer.Option(help="Trials in all, baselines included.")] = 50,
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Search space: a shipped one by its name, or a YAML file."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials on each data set, baselines included.")] = None,
     time: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop after this time, such as 2h or 30m.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Stop after this time, such as 2h or 30m; for all data sets together."
+        ),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Epochs of each run. Default: by the size of the data.")
+        float | None,
+        typer.Option(help="Epochs of each run. Default: by the preset, or the size of the data."),
     ] = None,
     seed: Annotated[
         int, typer.Option(help="Decides folds, heads, orders, views and the sampler's draws.")
@@ -71,6 +95,7 @@ def search(
     resplit: Annotated[
         bool, typer.Option("--resplit", help="Pool val/ with train/ and split again.")
     ] = False,
+    max_bad_images: MaxBadImages = 0.01,
     device: Device = "auto",
     threads: Threads = None,
     cache: Cache = None,
@@ -82,41 +107,77 @@ def search(
     from autofreeze.budget import parse_duration
 
     limit = parse_duration(time, option="--time") if time is not None else None
-    options.needs(trials >= 1, f"trials: got {trials}; must be at least 1")
     task = options.task(locals())
+    out = out or _default_folder(data, model)
+    from autofreeze import api
+    from autofreeze.display import Display
+
+    given = {
+        "out": out, "preset": preset, "trials": trials, "time_limit": limit, "epochs": epochs, "space": space,
+        "seed": seed, "sampler": sampler, "prune": prune, "resume": resume, "display": Display(),
+        "command": api.command_line(), **task,
+    }  # fmt: skip
+    if len(data) == 1:
+        _one(data[0], model, out, given, train=train)
+    else:
+        _several(data, model, out, given, train=train)
+
+
+def _one(data: str, model: str, out: Path, given: dict[str, Any], *, train: bool) -> None:
     from rich.console import Console
 
     from autofreeze import api
-    from autofreeze.display import Display
     from autofreeze.report.terminal import show
 
-    out = out or Path("runs") / f"{data.resolve().name}-{model}"
-    result = api.search(
-        data,
-        model,
-        out=out,
-        trials=trials,
-        time_limit=limit,
-        epochs=epochs,
-        space=space,
-        seed=seed,
-        sampler=sampler,  # type: ignore[arg-type]
-        prune=prune,
-        resume=resume,
-        display=Display(trials),
-        command=api.command_line(),
-        **task,
-    )
+    result = api.search(data, model, **given)
     show(result, Console())
-    typer.echo(f"kept in {out}; the schedule as a file:  autofreeze export {out} -o best.yaml")
-    if result.cut_short == "interrupted":
+    typer.echo(f"kept in {out} (report.md for people, report.json for programs)")
+    if result.best is not None:
+        typer.echo(f"the schedule as a file:  autofreeze export {shlex.quote(str(out))} -o best.yaml")
+    if result.cut_short == INTERRUPTED:
         raise typer.Exit(130)
     if result.best is None:
         raise AutofreezeError("no trial was completed; see the reasons above")
     if train:
-        native = out / "best.yaml"
-        from autofreeze.documents import write_text
-        from autofreeze.export.run import export_run
+        _train_best(data, out)
 
-        write_text(native, export_run(out).to_text())
-        train_by(native, data, out / "best-model", {})
+
+def _several(data: list[str], model: str, out: Path, given: dict[str, Any], *, train: bool) -> None:
+    from rich.console import Console
+
+    from autofreeze import api
+    from autofreeze.report.summary import show_summary
+
+    summary = api.search_all(data, model, **given)
+    show_summary(summary, Console())
+    folder = shlex.quote(str(out))
+    typer.echo(f"kept in {out}, a run folder for each data set")
+    typer.echo(f"one report:  autofreeze report {folder} --dataset NAME")
+    typer.echo(f"one schedule as a file:  autofreeze export {folder} --dataset NAME -o best.yaml")
+    if summary.cut_short == INTERRUPTED:
+        raise typer.Exit(130)
+    if train:
+        for one in summary.datasets:
+            if one.best_trial is not None:
+                typer.echo(f"training by the best schedule of {one.name}", err=True)
+                _train_best(one.data, out / one.name)
+    lost = [one.name for one in summary.datasets if one.problem or one.best_trial is None]
+    if lost:
+        raise AutofreezeError(f"no full answer for {', '.join(lost)}; see the reasons above")
+
+
+def _train_best(data: str, run: Path) -> None:
+    from autofreeze.documents import write_text
+    from autofreeze.export.run import export_run
+
+    native = run / "best.yaml"
+    write_text(native, export_run(run).to_text())
+    train_by(native, data, run / "best-model", {})
+
+
+def _default_folder(data: list[str], model: str) -> Path:
+    """Where a search is kept when nobody says: named after its data and model, so that --resume finds it."""
+    names = [Path(one).resolve().name or "data" for one in data]
+    if len(names) > 3:
+        names = [names[0], f"{len(names) - 1}-more"]
+    return Path("runs") / "-".join([*names, model])

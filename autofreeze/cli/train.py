@@ -22,6 +22,13 @@ def train(
     threads: Threads = None,
     cache: Cache = None,
     cache_size: CacheSize = None,
+    max_bad_images: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the images that may be unreadable. Default: as in the search.",
+        ),
+    ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="Read the test split once at the end; the read is noted.")
     ] = False,
@@ -31,12 +38,13 @@ def train(
         "weights": str(weights) if weights else None,
         "device": device,
         "threads": threads,
+        "max_bad_images": max_bad_images,
         **options.cache(cache, cache_size),
     }
     train_by(file, data, out, task, test=test)
 
 
-def train_by(file: Path, data: Path, out: Path, task: dict[str, Any], *, test: bool = False) -> None:
+def train_by(file: Path, data: str | Path, out: Path, task: dict[str, Any], *, test: bool = False) -> None:
     """Train by a file, and tell each epoch."""
     from autofreeze import api
     from autofreeze.report.training import line_of, summary

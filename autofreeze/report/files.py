@@ -1,34 +1,63 @@
-"""The report as ``report.json``."""
+"""The report as files: ``report.json`` for programs, ``report.md`` for people."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from autofreeze.documents import write_text
-from autofreeze.errors import RunFolderError
+from autofreeze.errors import ConfigError, RunFolderError
+from autofreeze.report import markdown
+from autofreeze.report.comparison import compare, outcome_of
 from autofreeze.report.words import sentence, verdict
-from autofreeze.results import StudyResult
+from autofreeze.results import DatasetOutcome, StudyResult, SummaryResult
+from autofreeze.values import did_you_mean
 
-REPORT = "report.json"
-DERIVED = ("verdict", "confirmed", "best")
+REPORT, PAGE = "report.json", "report.md"
+DERIVED = ("verdict", "confirmed", "best", "compared")
 
 
 def write_report(result: StudyResult, folder: Path) -> Path:
-    """Write ``report.json`` into a run folder: the whole result, and what follows from it for programs."""
+    """Write the report into a run folder: the whole result, and what follows from it for programs."""
     best = result.best
     derived = {
         "verdict": verdict(result),
         "confirmed": False,
         "best": None if best is None else {"trial": best.number, "sentence": sentence(best.schedule)},
+        "compared": [row.model_dump(mode="json") for row in compare(result)],
     }
-    text = json.dumps({**derived, **result.model_dump(mode="json")}, indent=1)
-    write_text(folder / REPORT, text + "\n")
+    _write(folder, {**derived, **result.model_dump(mode="json")}, markdown.page(result))
     return folder / REPORT
 
 
+def write_summary(summary: SummaryResult, folder: Path) -> Path:
+    """Write the summary of several data sets into the folder that holds their run folders."""
+    _write(folder, summary.model_dump(mode="json"), markdown.summary_page(summary))
+    return folder / REPORT
+
+
+def _write(folder: Path, data: dict[str, Any], page: str) -> None:
+    write_text(folder / REPORT, json.dumps(data, indent=1) + "\n")
+    write_text(folder / PAGE, page)
+
+
 def read_report(folder: str | Path) -> StudyResult:
-    """Read a result back from a run folder.
+    """Read the result of the search on one data set back from its run folder.
+
+    Raises:
+        RunFolderError: There is no report, it cannot be read, or it is that of several data sets.
+    """
+    report = read_any(folder)
+    if isinstance(report, SummaryResult):
+        raise RunFolderError(
+            f"holds several data sets: {_names(report)}; name one of them", where=str(folder)
+        )
+    return report
+
+
+def read_any(folder: str | Path) -> StudyResult | SummaryResult:
+    """Read what a run folder reports, of one data set or of several.
 
     Raises:
         RunFolderError: There is no report, or it cannot be read.
@@ -36,9 +65,58 @@ def read_report(folder: str | Path) -> StudyResult:
     file = Path(folder) / REPORT
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
+        if data.get("kind") == "summary":
+            summary = SummaryResult.model_validate(data)
+            datasets = tuple(outcome_in(Path(folder), one) for one in summary.datasets)
+            return summary.model_copy(update={"datasets": datasets})
         return StudyResult.model_validate({key: value for key, value in data.items() if key not in DERIVED})
     except OSError as error:
         reason = f"no {REPORT} ({error.strerror}); is this the folder of a search?"
         raise RunFolderError(reason, where=str(folder)) from None
-    except (ValueError, ValidationError):
+    except (ValueError, AttributeError, ValidationError):
         raise RunFolderError(f"{REPORT} is damaged or from another version", where=str(folder)) from None
+
+
+def outcome_in(folder: Path, outcome: DatasetOutcome) -> DatasetOutcome:
+    """Bring what a summary says of a data set up to its own report, which is written as trials end.
+
+    Args:
+        folder: The folder of the summary.
+        outcome: What is known beside the report: name, data, and why the search broke off.
+    """
+    try:
+        result = read_report(folder / outcome.name)
+    except RunFolderError:
+        return outcome  # it has not begun
+    kept = {"data": outcome.data, "problem": outcome.problem, "details": outcome.details}
+    return outcome_of(outcome.name, result).model_copy(update=kept)
+
+
+def folder_of(run: str | Path, dataset: str | None) -> Path:
+    """Find the run folder of one data set.
+
+    Args:
+        run: The run folder of a search.
+        dataset: Which of several data sets; may be left out when there is one.
+
+    Raises:
+        RunFolderError: There is no report.
+        ConfigError: No such data set, or it must be named; the names are told.
+    """
+    report = read_any(run)
+    if isinstance(report, StudyResult):
+        if dataset not in (None, report.data["name"]):
+            raise ConfigError(
+                f"dataset: got {dataset!r}; {run} holds {report.data['name']} alone, so leave --dataset out"
+            )
+        return Path(run)
+    names = [one.name for one in report.datasets]
+    if dataset is None:
+        raise ConfigError(f"{run} holds several data sets; name one with --dataset: {_names(report)}")
+    if dataset not in names:
+        raise ConfigError(f"dataset: {dataset!r} is unknown{did_you_mean(dataset, names)}")
+    return Path(run) / dataset
+
+
+def _names(summary: SummaryResult) -> str:
+    return ", ".join(one.name for one in summary.datasets)

@@ -1,15 +1,28 @@
 """The report on the terminal."""
 
-from collections import Counter
-from collections.abc import Iterator
-
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.report.words import conditions, endings, points, standard_error, verdict
+from autofreeze.report.comparison import compare, error_of, shown_value
+from autofreeze.report.drawing import draw
+from autofreeze.report.words import (
+    UNCONFIRMED,
+    capitalised,
+    certainty,
+    conditions,
+    cost_line,
+    figure,
+    lead_words,
+    reasons,
+    spans,
+    standing,
+    trials_line,
+    verdict,
+    versions_line,
+)
 from autofreeze.results import Ending, StudyResult, TrialResult
 from autofreeze.schedule import Schedule, format_rate
 
@@ -31,127 +44,89 @@ def render(result: StudyResult, width: int = 80) -> RenderableType:
         result: What the search found.
         width: Characters in a line.
     """
-    parts: list[RenderableType] = [Text(_capitalised(verdict(result)), style="bold"), Text()]
+    parts: list[RenderableType] = [Text(capitalised(verdict(result)), style="bold"), Text()]
     if result.best is not None:
-        parts += [schedule_table(result.best.schedule, width), Text(_certainty(result, result.best)), Text()]
-        parts += [_against_baselines(result, result.best), Text()]
+        parts += [
+            *schedule_tables(result.best.schedule, width),
+            Text(),
+            Text(draw(result.best.schedule, width)),
+            Text(),
+        ]
+        parts += [Text(_certainty(result, result.best)), Text()]
+        parts += [_against_baselines(result), Text()]
     parts += [Text(line) for line in _closing(result)]
     return Padding(Group(*parts), (1, 0))
 
 
-def schedule_table(schedule: Schedule, width: int = 80) -> Table:
-    """Draw a schedule: a row for each phase where the line has room, else a row for each group."""
-    needed = sum(max(len(name), 7) + 3 for name in ("phase", "epochs", *schedule.groups)) + 1
-    by_phase = needed <= width
-    table = Table(box=SIMPLE_HEAD, caption=f"rate curve: {schedule.curve_words}", caption_justify="left")
-    spans = list(_spans(schedule))
+def schedule_tables(schedule: Schedule, width: int = 80) -> list[Table]:
+    """Draw a schedule: a row for each phase where the line has room, else a row for each group.
+
+    Where the phases have no room in one line either, they follow in further tables.
+    """
     cells = [["–" if lr is None else format_rate(lr) for lr in phase.lrs] for phase in schedule.phases]
-    headings = ("phase", "epochs", *schedule.groups) if by_phase else ("group", *spans)
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    if by_phase:
-        for number, (span, row) in enumerate(zip(spans, cells, strict=True)):
-            table.add_row(str(number), span.removeprefix("epochs "), *row)
-    else:
-        for name, *row in zip(schedule.groups, *cells, strict=True):
+    times = spans(schedule)
+    if sum(max(len(name), 7) + 3 for name in ("phase", "epochs", *schedule.groups)) + 1 <= width:
+        table = _table("phase", "epochs", *schedule.groups)
+        for number, (span, row) in enumerate(zip(times, cells, strict=True)):
+            table.add_row(str(number), span, *row)
+        return [_captioned(table, schedule)]
+    room = width - max(map(len, schedule.groups)) - 4
+    at_once = max(room // (max(7, *map(len, times)) + 3), 1)
+    tables = []
+    for start in range(0, len(times), at_once):
+        part = slice(start, start + at_once)
+        table = _table("group", *(f"epochs\n{span}" for span in times[part]))
+        for name, *row in zip(schedule.groups, *cells[part], strict=True):
             table.add_row(name, *row)
+        tables.append(table)
+    return [*tables[:-1], _captioned(tables[-1], schedule)]
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
-def _spans(schedule: Schedule) -> Iterator[str]:
-    """When each phase runs: ``epochs 0–1.5``."""
-    start = 0.0
-    for phase in schedule.phases:
-        end = start + phase.epochs
-        yield f"epochs {start:.4g}–{end:.4g}"
-        start = end
+def _captioned(table: Table, schedule: Schedule) -> Table:
+    table.caption, table.caption_justify = f"rate curve: {schedule.curve_words}", "left"
+    return table
 
 
 def _certainty(result: StudyResult, best: TrialResult) -> str:
-    assert best.value is not None
-    folds = len(best.fold_values)
-    over = f"{folds} folds, " if folds > 1 else ""
-    error = standard_error(best.value, best.n_val)
-    return (
-        f"trial {best.number}: {result.metric} {best.value:.3f} ± {error:.3f} on {best.n_val} validation "
-        f"images ({over}one seed; ± is the binomial standard error).\n"
-        "Unconfirmed: the best of many is partly luck; its score on fresh seeds is likely lower."
-    )
+    shown, error = shown_value(result.metric, best), error_of(result, best)
+    return f"{certainty(result.metric, best, shown, error)}.\n{UNCONFIRMED}"
 
 
-def _against_baselines(result: StudyResult, best: TrialResult) -> Table:
+def _against_baselines(result: StudyResult) -> Table:
     table = Table(box=SIMPLE_HEAD, title="Against the baselines, as usually run", title_justify="left")
     table.add_column("schedule")
     for heading in (result.metric, "best leads by", "log loss", "work"):
         table.add_column(heading, justify="right")
     table.add_column("ended", overflow="fold")
-    for trial in (best, *(trial for trial in result.baselines if trial.number != best.number)):
-        name = trial.baseline or trial.recipe
-        marked = f"best: {name}" if trial is best else name
+    for row in compare(result):
         table.add_row(
-            marked,
-            f"{trial.value:.3f}" if trial.value is not None else "–",
-            _lead(best, trial),
-            f"{trial.val_loss:.3f}" if trial.val_loss is not None else "–",
-            f"{_work_of(result, trial):,.0f}",
-            _how_it_ended(trial),
+            f"best: {row.name}" if row.best else row.name,
+            figure(row.value),
+            lead_words(result.metric, row.lead),
+            figure(row.log_loss),
+            f"{row.work:,.0f}",
+            row.ended,
         )
     return table
 
 
-def _lead(best: TrialResult, trial: TrialResult) -> str:
-    """Points by which the best schedule leads a baseline."""
-    if trial is best or trial.value is None or best.value is None:
-        return ""
-    return f"{points(best.value - trial.value)} pt"
-
-
-def _how_it_ended(trial: TrialResult) -> str:
-    if trial.same_as is not None:
-        return f"same as trial {trial.same_as}"
-    return trial.ending.value + (f": {trial.reason}" if trial.reason else "")
-
-
-def _work_of(result: StudyResult, trial: TrialResult) -> float:
-    """Work of the run behind a trial, also when the trial took it over."""
-    if trial.same_as is None:
-        return trial.work
-    return next(other.work for other in result.trials if other.number == trial.same_as)
-
-
 def _closing(result: StudyResult) -> list[str]:
-    lines = [f"{len(result.trials)} trials: {endings(result.trials)}"]
-    equal = sum(trial.same_as is not None for trial in result.trials)
-    if equal:
-        lines[0] += f"; {equal} had the schedule of an earlier one and took over its result"
-    reasons = Counter(
-        f"{trial.ending.value}: {trial.reason}"
-        for trial in result.trials
-        if trial.ending in (Ending.UNSTABLE, Ending.FAILED)
-    )
-    lines += [f"  {count} × {reason}" for reason, count in reasons.most_common()]
-    lines.append(
-        f"work: {result.work:,.0f} forward passes of one image; time: {duration(result.seconds)} "
-        f"on {result.machine.get('device', '?')}, {result.machine.get('threads', '?')} threads"
-    )
-    if result.cut_short:
-        lines.append(f"cut short: {result.cut_short}; go on with --resume")
-    lines += conditions(result.data, result.backbone)
-    if result.command:
-        lines.append(f"command: {result.command}")
-    lines.append("versions: " + ", ".join(f"{name} {number}" for name, number in result.versions.items()))
-    return lines
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people: ``43 s``, ``12 min 5 s``, ``3 h 20 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    ended = sum(trial.ending is not Ending.UNFINISHED for trial in result.trials)
+    lines = [
+        trials_line(result),
+        *(f"  {reason}" for reason in reasons(result.trials)),
+        cost_line(result),
+        standing(result.cut_short, ended, result.settings.get("trials")),
+        *conditions(result.data, result.backbone),
+        *(f"found: {found['sentence']}" for found in result.data.get("findings", [])),
+        f"command: {result.command}" if result.command else "",
+        f"versions: {versions_line(result.versions)}",
+    ]
+    return [line for line in lines if line]

@@ -1,11 +1,13 @@
 """Schedules and outcomes in words."""
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 from autofreeze.recipes import name_of
-from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.results import UNDER_WAY, Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.schedule import Schedule, format_rate
 
 RECIPE_WORDS = {
@@ -69,7 +71,7 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
-def standard_error(value: float, n: int) -> float:
+def standard_error(value: float, n: float) -> float:
     """Binomial standard error of a share of ``n`` images."""
     return float((max(value * (1 - value), 0.0) / n) ** 0.5) if n else float("nan")
 
@@ -107,3 +109,122 @@ def verdict(result: StudyResult) -> str:
     if best is None:
         return "no trial was completed, so there is no best schedule"
     return f"best schedule found (unconfirmed): {sentence(best.schedule)}"
+
+
+def loss_of(value: float) -> float:
+    """Give the mean log loss, in nats, that a stored value of the metric ``log_loss`` stands for."""
+    return -math.log(value) if value > 0 else math.inf
+
+
+def figure(value: float | None, error: float | None = None) -> str:
+    """Write a measured value: ``0.810 ± 0.020``, and a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+
+
+def lead_words(metric: str, difference: float | None) -> str:
+    """Write by how much one schedule is better: ``+6.0 pt`` of a share, ``+0.052 nat`` of a loss."""
+    if difference is None:
+        return ""
+    return f"{difference:+.3f} nat" if metric == "log_loss" else f"{points(difference)} pt"
+
+
+def certainty(metric: str, best: TrialResult, shown: float | None, error: float | None) -> str:
+    """Say on what the best trial's value rests.
+
+    Args:
+        metric: The study's metric.
+        best: The best trial.
+        shown: Its value as people read it.
+        error: Its standard error, when there is one.
+    """
+    folds = len(best.fold_values)
+    over = f"{folds} folds, one seed" if folds > 1 else "one seed"
+    meaning = "" if error is None else f"; ± is {ERROR_WORDS.get(metric, 'the binomial standard error')}"
+    return (
+        f"trial {best.number}: {metric} {figure(shown, error)} on {best.n_val:,} validation images "
+        f"({over}{meaning})"
+    )
+
+
+_LIKE_BINOMIAL = "a binomial standard error that counts classes alike"
+ERROR_WORDS = {"balanced_accuracy": _LIKE_BINOMIAL, "macro_f1": _LIKE_BINOMIAL}
+
+UNCONFIRMED = "Unconfirmed: the best of many is partly luck; its score on fresh seeds is likely lower."
+
+
+def reasons(trials: Sequence[TrialResult]) -> list[str]:
+    """Count why trials were unstable or failed, the most frequent first: ``2 × failed: out of memory``."""
+    counts = Counter(
+        f"{trial.ending.value}: {trial.reason}"
+        for trial in trials
+        if trial.ending in (Ending.UNSTABLE, Ending.FAILED)
+    )
+    return [f"{count} × {reason}" for reason, count in counts.most_common()]
+
+
+def trials_line(result: StudyResult) -> str:
+    """Say how many trials there are and how they ended."""
+    line = f"{len(result.trials)} trials" + (f": {endings(result.trials)}" if result.trials else "")
+    equal = sum(trial.same_as is not None for trial in result.trials)
+    return line + (f"; {equal} had the schedule of an earlier one and took over its result" if equal else "")
+
+
+def cost_line(result: StudyResult) -> str:
+    """Say what the search has cost: work, time, and on what."""
+    return (
+        f"work: {result.work:,.0f} forward passes of one image; time: {duration(result.seconds)} "
+        f"on {result.machine.get('device', '?')}, {result.machine.get('threads', '?')} threads"
+    )
+
+
+def standing(cut_short: str, ended: int, trials: int | None) -> str:
+    """Say that a search has not reached its end; empty when it has.
+
+    Args:
+        cut_short: ``StudyResult.cut_short``.
+        ended: Trials that have ended.
+        trials: Trials that were asked for, when that is known.
+    """
+    if not cut_short:
+        return ""
+    if cut_short == UNDER_WAY:
+        of = f" of {trials}" if trials else ""
+        return f"under way: {ended}{of} trials so far; one that was killed goes on with --resume"
+    return f"cut short: {cut_short}; go on with --resume"
+
+
+def standing_of_all(summary: SummaryResult) -> str:
+    """Say that a search on several data sets has not reached its end."""
+    begun = sum(one.trials > 0 for one in summary.datasets)
+    if summary.cut_short == UNDER_WAY:
+        of = f"{begun} of {len(summary.datasets)} data sets begun"
+        return f"under way: {of}; one that was killed goes on with --resume"
+    return f"cut short: {summary.cut_short}; go on with --resume"
+
+
+def spans(schedule: Schedule) -> list[str]:
+    """Say when each phase runs, in epochs: ``0–1.5``."""
+    ends = list(accumulate(phase.epochs for phase in schedule.phases))
+    return [f"{start:.4g}–{end:.4g}" for start, end in pairwise([0.0, *ends])]
+
+
+def versions_line(versions: Mapping[str, str]) -> str:
+    """Name the versions of what was used."""
+    return ", ".join(f"{name} {number}" for name, number in versions.items())
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people: ``43 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def capitalised(text: str) -> str:
+    """Begin with a capital, and leave the rest as it is."""
+    return text[:1].upper() + text[1:]

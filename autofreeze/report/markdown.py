@@ -1,0 +1,222 @@
+"""The report as Markdown, for GitHub. Every figure stands in ``report.json`` too."""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+from autofreeze.report.comparison import compare, error_of, shown_value
+from autofreeze.report.drawing import draw
+from autofreeze.report.words import (
+    UNCONFIRMED,
+    capitalised,
+    certainty,
+    conditions,
+    cost_line,
+    duration,
+    figure,
+    lead_words,
+    reasons,
+    spans,
+    standing,
+    standing_of_all,
+    trials_line,
+    verdict,
+    versions_line,
+)
+from autofreeze.results import Ending, StudyResult, SummaryResult, TrialResult
+from autofreeze.schedule import Schedule, format_rate
+
+DRAWING_WIDTH = 76
+
+
+def page(result: StudyResult) -> str:
+    """Write the report of a search on one data set."""
+    name, model = result.data["name"], result.backbone["model"]
+    parts = [
+        f"# {escape(name)}: the best freezing schedule for {escape(model)}",
+        f"**{escape(capitalised(verdict(result)))}**",
+        *_standing(result),
+    ]
+    if result.best is not None:
+        parts += _best(result, result.best)
+    parts += _trials(result)
+    parts += _data(result)
+    parts += [
+        "## Conditions",
+        bullets(escape(line) for line in conditions(result.data, result.backbone)[1:]),
+        f"Versions: {escape(versions_line(result.versions))}.",
+    ]
+    if result.command:
+        parts += ["The command:", code(result.command, "sh")]
+    parts += _use(result)
+    return "\n\n".join(parts) + "\n"
+
+
+def _standing(result: StudyResult) -> list[str]:
+    ended = sum(trial.ending is not Ending.UNFINISHED for trial in result.trials)
+    line = standing(result.cut_short, ended, result.settings.get("trials"))
+    return [f"*{escape(capitalised(line))}.*"] if line else []
+
+
+def _best(result: StudyResult, best: TrialResult) -> list[str]:
+    shown, error = shown_value(result.metric, best), error_of(result, best)
+    return [
+        f"{escape(capitalised(certainty(result.metric, best, shown, error)))}. {UNCONFIRMED}",
+        "## The best schedule",
+        schedule_table(best.schedule),
+        f"Rate curve: {escape(best.schedule.curve_words)}. A dash is frozen.",
+        code(draw(best.schedule, DRAWING_WIDTH)),
+        "## Against the baselines",
+        _comparison(result),
+    ]
+
+
+def schedule_table(schedule: Schedule) -> str:
+    """Write a schedule as a table: a row for each group, stem first, a column for each phase."""
+    cells = [["–" if lr is None else format_rate(lr) for lr in phase.lrs] for phase in schedule.phases]
+    rows = zip(map(escape, schedule.groups), *cells, strict=True)
+    return table(("group", *(f"epochs {span}" for span in spans(schedule))), rows)
+
+
+def _comparison(result: StudyResult) -> str:
+    rows = [
+        (
+            f"**best: {escape(row.name)}**" if row.best else escape(row.name),
+            figure(row.value, row.standard_error),
+            lead_words(result.metric, row.lead),
+            figure(row.log_loss),
+            f"{row.work:,.0f}",
+            escape(row.ended),
+        )
+        for row in compare(result)
+    ]
+    headings = ("schedule", escape(result.metric), "best leads by", "log loss", "work", "ended")
+    return table(headings, rows, left=(0, 5))
+
+
+def _trials(result: StudyResult) -> list[str]:
+    counts = Counter(trial.ending for trial in result.trials)
+    rows = [(ending.value, str(counts[ending])) for ending in Ending if counts[ending]]
+    parts = ["## Trials and cost", f"{escape(capitalised(trials_line(result)))}."]
+    if rows:
+        parts.append(table(("ended", "trials"), rows))
+    why = reasons(result.trials)
+    if why:
+        parts += ["Unstable and failed ones, by reason:", bullets(escape(line) for line in why)]
+    parts.append(f"{escape(capitalised(cost_line(result)))}.")
+    if result.plan is not None:
+        parts.append(
+            f"Expected when the last session began: about {duration(result.plan.seconds)} for "
+            f"{result.plan.trials} trials without pruning."
+        )
+    return parts
+
+
+def _data(result: StudyResult) -> list[str]:
+    line = conditions(result.data, result.backbone)[0]
+    classes = result.data["classes"]
+    parts = ["## Data", f"{escape(capitalised(line))}."]
+    parts.append("Classes: " + ", ".join(escape(name) for name in classes) + ".")
+    findings = result.data.get("findings", [])
+    if findings:
+        parts += [
+            "Found in the images:",
+            bullets(
+                f"**{escape(str(found['severity']))}**: {escape(found['sentence'])}"
+                + (f" {escape(capitalised(found['way_out']))}" if found.get("way_out") else "")
+                for found in findings
+            ),
+        ]
+    return parts
+
+
+def _use(result: StudyResult) -> list[str]:
+    if result.best is None:
+        return []
+    data = result.settings.get("task", {}).get("data", "DATA")
+    lines = ["autofreeze export RUN -o best.yaml", f"autofreeze train best.yaml {shlex.quote(data)}"]
+    return [
+        "## Use it",
+        "RUN is the folder that this page lies in. The first command writes the schedule as a file, "
+        "the second one trains by it.",
+        code("\n".join(lines), "sh"),
+    ]
+
+
+def summary_page(summary: SummaryResult) -> str:
+    """Write the summary of a search on several data sets."""
+    parts = [f"# The best schedule per data set for {escape(summary.model)}"]
+    if summary.cut_short:
+        parts.append(f"*{escape(capitalised(standing_of_all(summary)))}.*")
+    rows = [
+        (
+            f"[{escape(one.name)}]({link(one.name)}/report.md)" if not one.problem else escape(one.name),
+            "–" if one.images is None else f"{one.images:,}",
+            "–" if one.classes is None else f"{one.classes:,}",
+            escape(one.sentence or one.problem or "no trial was completed"),
+            escape(one.metric),
+            figure(one.value, one.standard_error),
+            lead_words(one.metric, one.lead_over.get("linear_probe")) or "–",
+            lead_words(one.metric, one.lead_over.get("full")) or "–",
+            f"{one.trials}" + (f" ({escape(one.cut_short)})" if one.cut_short else ""),
+            f"{one.work:,.0f}",
+            duration(one.seconds),
+        )
+        for one in summary.datasets
+    ]
+    headings = (
+        "data set", "images", "classes", "best schedule", "metric", "value", "over linear_probe", "over full",
+        "trials", "work", "time",
+    )  # fmt: skip
+    parts += [table(headings, rows, left=(0, 3, 4)), UNCONFIRMED]
+    parts += [
+        f"All together: {duration(summary.seconds)}. Versions: {escape(versions_line(summary.versions))}."
+    ]
+    if summary.command:
+        parts += ["The command:", code(summary.command, "sh")]
+    parts += [
+        "RUN is the folder that this page lies in:",
+        code("autofreeze report RUN --dataset NAME\nautofreeze export RUN --dataset NAME -o best.yaml", "sh"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+# Markdown
+
+
+def escape(text: str) -> str:
+    """Write any text so that GitHub shows it as it is, also in the cell of a table.
+
+    Names of classes and files may hold pipes, backticks, tags, links, formulas and line breaks. An underscore
+    inside a word means nothing in GitHub's Markdown, and stays readable.
+    """
+    text = "".join(char if char.isprintable() else " " for char in text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", re.sub(r"([\\`*\[\]|~#!$])", r"\\\1", text))
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"^(\s*)([-+=]|\d+(?=[.)]))", r"\1\\\2", text) if re.match(r"\s*[-+=]\s", text) else text
+
+
+def code(text: str, language: str = "text") -> str:
+    """Write a block of code, fenced by more backticks than it holds."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(longest + 1, 3)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Write lines, escaped already, as a list."""
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def link(name: str) -> str:
+    """Write a folder's name as a part of a link."""
+    return quote(name)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
+    """Write a table of cells, escaped already; numbers to the right, the columns in ``left`` to the left."""
+    rule = ("---" if column in left else "---:" for column in range(len(headings)))
+    lines = [headings, tuple(rule), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
