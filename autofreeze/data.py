@@ -174,7 +174,10 @@ def open_dataset(
     names, subjects = _number_subjects(listing.subjects)
     parts = np.asarray([part or "" for part in listing.parts])
     if None in listing.parts:
-        held = hold_out(labels, content, seed=seed, share=test_share, subjects=subjects)
+        try:
+            held = hold_out(labels, content, seed=seed, share=test_share, subjects=subjects)
+        except DataError as error:
+            raise DataError(error.problems, where=listing.where) from None
         parts = np.where(held, "test", "train")
     if resplit:
         parts[parts == "val"] = "train"

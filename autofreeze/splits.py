@@ -186,7 +186,9 @@ def _held_count(ids: Sequence[int], ranks: Sequence[bytes], share: float) -> int
 class _Unit:
     """Images that stay on one side: of one subject, or of subjects that share an image."""
 
-    rank: bytes
+    rank: tuple[bytes, bytes]
+    """Places in the order of holding out: by contents, and where these are equal, by contents and classes."""
+
     counts: tuple[tuple[int, int], ...]
     """(class, images), for the classes that it has."""
 
@@ -228,8 +230,10 @@ def _hold_out_subjects(
             if have:
                 take(max(have, key=nearer))
     if not taken:
+        count = len(np.unique(subjects))
+        joined = f" ({len(units)} when those that share an image count as one)" if len(units) < count else ""
         raise DataError(
-            f"{len(units)} subject{'' if len(units) == 1 else 's'}: too few to hold out a test part; a class "
+            f"{count} subject{'' if count == 1 else 's'}{joined}: too few to hold out a test part; a class "
             "keeps at least 2 to train and validate with; add images of others, name the parts, or leave the "
             "test part out (--test-share 0)"
         )
@@ -253,7 +257,8 @@ def _units(labels: Indices, content: Sequence[str], unit_of: Indices, seed: int)
     units = []
     order = np.argsort(unit_of, kind="stable")
     for ids in np.split(order, np.flatnonzero(np.diff(unit_of[order])) + 1):
-        rank = _rank(seed, *sorted(content[image] for image in ids))
+        digests = sorted(content[image] for image in ids)
+        pairs = sorted(f"{content[image]}/{labels[image]}" for image in ids)
         counts = tuple(sorted(Counter(labels[ids].tolist()).items()))
-        units.append(_Unit(rank, counts, int(unit_of[ids[0]])))
-    return sorted(units, key=lambda unit: (unit.rank, unit.counts))
+        units.append(_Unit((_rank(seed, *digests), _rank(seed, *pairs)), counts, int(unit_of[ids[0]])))
+    return sorted(units, key=lambda unit: unit.rank)

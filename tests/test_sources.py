@@ -139,7 +139,7 @@ BAD_TABLES = {
         "line 3: a.png: is in line 2 as well with the label x; keep one",
     ),
     "unknown split": (["path,label,split", "a.png,x,trian"], "split trian: unknown; did you mean train"),
-    "half the splits": (["path,label,split", "a.png,x,train", "b.png,x,"], "line 3: no split, and others have"),
+    "half the splits": (["path,label,split", "a.png,x,train", "b.png,x,"], "line 3: no split, and others"),
     "no train": (["path,label,split", "a.png,x,val", "b.png,x,test"], "no row has the split train"),
     "half the groups": (["path,label,group", "a.png,x,p", "b.png,x,"], "line 3: no group, and others have"),
     "above": (["path,label", "../a.png,x"], "line 2: ../a.png: leads out of the folder of the CSV file"),
