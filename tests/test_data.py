@@ -1,6 +1,7 @@
 """What a folder of images is taken to say."""
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -91,6 +92,125 @@ def test_test_images_that_are_also_training_images_are_told(tmp_path):
     dataset = open_dataset(root)
     # test/a/0.png and 1.png are new shades; 9.png is the copy.
     assert [dataset.paths[image] for image in dataset.leaked] == ["test/a/9.png"]
+
+
+def test_an_image_is_opened_and_not_decoded(tmp_path):
+    root = fill(tmp_path, {"a": 3, "b": 3})
+    whole = (root / "b/1.png").read_bytes()
+    dataset = open_dataset(root)
+    (root / "b/1.png").write_bytes(whole[:-30])
+    with dataset.open_image(dataset.paths.index("b/1.png")) as image:
+        assert (image.size, image.mode) == ((5, 6), "RGB")
+        with pytest.raises(OSError, match="truncated"):
+            image.load()
+    with dataset.open_image(0) as image:
+        assert np.array_equal(np.asarray(image), np.asarray(Image.open(dataset.file(0)).convert("RGB")))
+    with pickle.loads(pickle.dumps(dataset)).open_image(0) as image:
+        assert image.size == (5, 6)
+
+
+def test_images_taken_out_are_in_no_part_and_keep_their_numbers(tmp_path):
+    dataset = open_dataset(fill(tmp_path, {"train/a": 4, "train/b": 4, "val/a": 2, "test/b": 3}))
+    gone = [int(dataset.train[1]), int(dataset.val[0]), int(dataset.test[2])]
+    less = dataset.without(gone)
+    assert less.paths == dataset.paths
+    assert less.labels.tolist() == dataset.labels.tolist()
+    assert less.content == dataset.content
+    for part in ("train", "val", "test"):
+        assert less.part(part).tolist() == [image for image in dataset.part(part) if image not in gone]
+    assert sum(map(sum, less.counts.values())) == 10
+    assert less.fingerprint not in (dataset.fingerprint, dataset.without(gone[:2]).fingerprint)
+    assert dataset.without([]).fingerprint == dataset.fingerprint
+    with pytest.raises(ValueError, match="read-only"):
+        less.train[0] = 1
+
+
+def test_taking_out_all_but_one_image_of_a_class_is_refused(tmp_path):
+    dataset = open_dataset(fill(tmp_path, {"train/a": 3, "train/b": 3}))
+    assert dataset.without(dataset.train[:1]).counts["train"] == (2, 3)
+    with pytest.raises(DataError, match="class a: 1 training image; at least 2"):
+        dataset.without(dataset.train[:2])
+
+
+# Subjects
+
+
+def fill_table(root: Path, rows: list[str], *, columns: str = "path,label,split,group") -> Path:
+    """Write a CSV file, and an image of its own for each row."""
+    for number, row in enumerate(rows):
+        draw(root / row.split(",")[0], number)
+    (root / "labels.csv").write_text("\n".join([columns, *rows]), encoding="utf-8")
+    return root / "labels.csv"
+
+
+def test_folders_name_no_subjects(tmp_path):
+    dataset = open_dataset(fill(tmp_path, {"a": 3, "b": 3}))
+    assert dataset.subjects is None
+    assert len(dataset.straddling) == 0
+
+
+def test_subjects_in_more_than_one_of_the_users_parts_are_told_and_not_refused(tmp_path):
+    owners = {"train": "ppqqrrss", "val": "pt", "test": "qquu"}
+    rows = [
+        f"{part}{n}.png,{'ab'[n % 2]},{part},{owner}"
+        for part, names in owners.items()
+        for n, owner in enumerate(names)
+    ]
+    path = fill_table(tmp_path, rows)
+    dataset = open_dataset(path)
+    assert {dataset.subject_names[subject] for subject in dataset.straddling} == {"p", "q"}
+    pooled = open_dataset(path, resplit=True)
+    assert {pooled.subject_names[subject] for subject in pooled.straddling} == {"q"}
+    of_q = [image for image in dataset.test if dataset.subject_names[dataset.subjects[image]] == "q"]
+    assert {dataset.subject_names[subject] for subject in dataset.without(of_q).straddling} == {"p"}
+
+
+def test_the_held_out_part_takes_whole_subjects_whatever_they_are_called(tmp_path):
+    rows = [f"{n}.png,{'ab'[n % 2]},{n // 4}" for n in range(80)]
+    path = fill_table(tmp_path, rows, columns="path,label,group")
+    for seed in range(5):
+        path.write_text("\n".join(["path,label,group", *rows]), encoding="utf-8")
+        dataset = open_dataset(path, seed=seed)
+        assert dataset.counts == {"train": (32, 32), "val": (0, 0), "test": (8, 8)}
+        assert len(dataset.straddling) == 0
+        renamed = [row.rpartition(",")[0] + f",patient {99 - int(row.split(',')[2])}" for row in rows]
+        path.write_text("\n".join(["path,label,group", *renamed[::-1]]), encoding="utf-8")
+        assert open_dataset(path, seed=seed).fingerprint == dataset.fingerprint
+
+
+def test_the_fingerprint_follows_the_subjects(tmp_path):
+    rows = [f"{n}.png,{'ab'[n % 2]},train,{n // 4}" for n in range(16)]
+    one = open_dataset(fill_table(tmp_path, rows)).fingerprint
+    two = open_dataset(fill_table(tmp_path, [row[:-1] + "xyzz"[int(row[-1])] for row in rows])).fingerprint
+    none = open_dataset(fill_table(tmp_path, [row[:-1] for row in rows])).fingerprint
+    assert len({one, two, none}) == 3
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [
+        (lambda n: "p", ["1 subject: too few to hold out a test part", "--test-share 0"]),
+        (lambda n: "pqrsst"[n % 6], []),
+        (
+            lambda n: "p" if n % 2 else n,
+            ["class b: its 6 training images are all of one subject (p); at least 2"],
+        ),
+    ],
+)
+def test_too_few_subjects_are_refused_with_the_csv_and_the_way_out(tmp_path, owner, words):
+    rows = [f"{n}.png,{'ab'[n % 2]},{owner(n)}" for n in range(12)]
+    path = fill_table(tmp_path, rows, columns="path,label,group")
+    with pytest.raises(DataError) as caught:
+        open_dataset(path)
+    for word in [*words, str(path)]:
+        assert word in str(caught.value)
+
+
+def test_a_class_of_one_subject_is_enough_beside_a_validation_part(tmp_path):
+    rows = [f"{n}.png,{'ab'[n % 2]},{'train' if n < 8 else 'val'},{n % 2}{n // 8}" for n in range(12)]
+    assert open_dataset(fill_table(tmp_path, rows)).counts["val"] == (2, 2)
+    with pytest.raises(DataError, match="all of one subject"):
+        open_dataset(fill_table(tmp_path, [row for row in rows if "train" in row]))
 
 
 def test_a_users_validation_part_is_pooled_only_when_asked(tmp_path):
