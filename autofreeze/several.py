@@ -99,8 +99,7 @@ def gather(problems: Sequence[tuple[str, InputError]], total: int) -> InputError
     for data, error in problems:
         told = error.problems if error.where in ("", data) else (str(error),)
         lines += [f"{data}: {line}" for text in told for line in text.splitlines()]
-    count = "1 data set" if len(problems) == 1 else f"{len(problems)} data sets"
-    return type(first)([f"{count} of {total} cannot be searched, so nothing was begun", *lines])
+    return type(first)(lines, where=f"nothing was begun, since {len(problems)} of {total} cannot be searched")
 
 
 class SeveralSearch:

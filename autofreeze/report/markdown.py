@@ -16,8 +16,10 @@ from autofreeze.report.words import (
     cost_line,
     duration,
     figure,
+    found,
     lead_words,
     reasons,
+    roughly,
     spans,
     standing,
     standing_of_all,
@@ -108,7 +110,7 @@ def _trials(result: StudyResult) -> list[str]:
     parts.append(f"{escape(capitalised(cost_line(result)))}.")
     if result.plan is not None:
         parts.append(
-            f"Expected when the last session began: about {duration(result.plan.seconds)} for "
+            f"Expected when the last session began: about {roughly(result.plan.seconds)} for "
             f"{result.plan.trials} trials without pruning."
         )
     return parts
@@ -119,16 +121,9 @@ def _data(result: StudyResult) -> list[str]:
     classes = result.data["classes"]
     parts = ["## Data", f"{escape(capitalised(line))}."]
     parts.append("Classes: " + ", ".join(escape(name) for name in classes) + ".")
-    findings = result.data.get("findings", [])
-    if findings:
-        parts += [
-            "Found in the images:",
-            bullets(
-                f"**{escape(str(found['severity']))}**: {escape(found['sentence'])}"
-                + (f" {escape(capitalised(found['way_out']))}" if found.get("way_out") else "")
-                for found in findings
-            ),
-        ]
+    lines = found(result.data)
+    if lines:
+        parts += ["Found in the images:", bullets(escape(line) for line in lines)]
     return parts
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from autofreeze.plan import Plan
-from autofreeze.report.words import duration
+from autofreeze.report.words import roughly
 
 
 def plan_lines(plan: Plan, *, device: str, out: Path, seconds: float | None = None) -> list[str]:
@@ -16,18 +16,18 @@ def plan_lines(plan: Plan, *, device: str, out: Path, seconds: float | None = No
         seconds: What is left of the time that was given, if any was.
     """
     folds = f"{plan.folds} folds" if plan.folds > 1 else "1 fold"
-    runs = ", ".join(f"{name} {duration(spent)}" for name, spent in plan.baselines.items())
+    runs = ", ".join(f"{name} {roughly(spent)}" for name, spent in plan.baselines.items())
     each = [f"baselines: {runs}"] if runs else []
     if plan.draws:
-        each.append(f"an average draw of the space {duration(plan.draw)}")
+        each.append(f"an average draw of the space {roughly(plan.draw)}")
     bound = ""
     if plan.draws and plan.most_seconds > 1.05 * plan.seconds:
-        bound = f", {duration(plan.most_seconds)} if every draw were the longest"
-    limit = "" if seconds is None else f"; --time ends it after {duration(seconds)}"
+        bound = f", {roughly(plan.most_seconds)} if every draw were the longest"
+    limit = "" if seconds is None else f"; --time ends it after {roughly(seconds)}"
     return [
         f"plan: {plan.trials} trials × {folds} × {plan.epochs:g} epochs, training on {plan.n_train:,} images "
         f"and scored on {plan.n_val:,} in a fold",
-        f"plan: about {duration(plan.seconds)} in all on {device} without pruning{bound}; pruning makes "
+        f"plan: about {roughly(plan.seconds)} in all on {device} without pruning{bound}; pruning makes "
         "it less; " + "; ".join(each),
         f"plan: measured on a few steps just now, so rough; kept in {out}, each trial as it ends{limit}",
     ]

@@ -23,7 +23,10 @@ def render(summary: SummaryResult) -> RenderableType:
         Text(f"The best schedule per data set, {summary.model}", style="bold"),
         _figures(summary.datasets),
     ]
-    parts += [Text(f"{one.name}: {_in_words(one)}") for one in summary.datasets]
+    for one in summary.datasets:
+        parts.append(Text(f"{one.name}: {_in_words(one)}"))
+        if one.trials:
+            parts.append(Padding(Text(_spent(one)), (0, 0, 0, 2)))
     parts += [Text(), Text(UNCONFIRMED), Text(f"all together: {duration(summary.seconds)}")]
     if summary.cut_short:
         parts.append(Text(capitalised(standing_of_all(summary))))
@@ -31,23 +34,20 @@ def render(summary: SummaryResult) -> RenderableType:
 
 
 def _figures(datasets: Sequence[DatasetOutcome]) -> Table:
+    metrics = {one.metric for one in datasets if one.metric}
     table = Table(box=SIMPLE_HEAD)
     table.add_column("data set", overflow="fold")
-    for heading in (
-        "images", "classes", "value", "over linear_probe", "over full", "trials", "work", "time",
-    ):  # fmt: skip
-        table.add_column(heading, justify="right")
+    value = metrics.pop() if len(metrics) == 1 else "value"
+    for heading in ("images", "classes", value, "over\nlinear_probe", "over\nfull"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in datasets:
         table.add_row(
             Text(one.name),
             "–" if one.images is None else f"{one.images:,}",
             "–" if one.classes is None else f"{one.classes:,}",
-            Text(f"{one.metric} {figure(one.value, one.standard_error)}"),
+            figure(one.value, one.standard_error),
             lead_words(one.metric, one.lead_over.get("linear_probe")) or "–",
             lead_words(one.metric, one.lead_over.get("full")) or "–",
-            f"{one.trials}",
-            f"{one.work:,.0f}",
-            duration(one.seconds),
         )
     return table
 
@@ -55,5 +55,14 @@ def _figures(datasets: Sequence[DatasetOutcome]) -> Table:
 def _in_words(one: DatasetOutcome) -> str:
     if one.problem:
         return f"broke off: {one.problem}"
-    words = one.sentence or "no trial was completed"
-    return f"{words} ({one.cut_short})" if one.cut_short else words
+    if not one.trials:
+        return "not begun"
+    return one.sentence or "no trial was completed"
+
+
+def _spent(one: DatasetOutcome) -> str:
+    cut = f"; {one.cut_short}" if one.cut_short else ""
+    return (
+        f"{one.metric}; {one.trials} trials: {one.endings}; "
+        f"work {one.work:,.0f}, {duration(one.seconds)}{cut}"
+    )

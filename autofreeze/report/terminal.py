@@ -15,6 +15,7 @@ from autofreeze.report.words import (
     conditions,
     cost_line,
     figure,
+    found,
     lead_words,
     reasons,
     spans,
@@ -48,6 +49,7 @@ def render(result: StudyResult, width: int = 80) -> RenderableType:
     if result.best is not None:
         parts += [
             *schedule_tables(result.best.schedule, width),
+            Text(f"rate curve: {result.best.schedule.curve_words}"),
             Text(),
             Text(draw(result.best.schedule, width)),
             Text(),
@@ -69,7 +71,7 @@ def schedule_tables(schedule: Schedule, width: int = 80) -> list[Table]:
         table = _table("phase", "epochs", *schedule.groups)
         for number, (span, row) in enumerate(zip(times, cells, strict=True)):
             table.add_row(str(number), span, *row)
-        return [_captioned(table, schedule)]
+        return [table]
     room = width - max(map(len, schedule.groups)) - 4
     at_once = max(room // (max(7, *map(len, times)) + 3), 1)
     tables = []
@@ -79,18 +81,13 @@ def schedule_tables(schedule: Schedule, width: int = 80) -> list[Table]:
         for name, *row in zip(schedule.groups, *cells[part], strict=True):
             table.add_row(name, *row)
         tables.append(table)
-    return [*tables[:-1], _captioned(tables[-1], schedule)]
+    return tables
 
 
 def _table(*headings: str) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
-def _captioned(table: Table, schedule: Schedule) -> Table:
-    table.caption, table.caption_justify = f"rate curve: {schedule.curve_words}", "left"
     return table
 
 
@@ -125,7 +122,7 @@ def _closing(result: StudyResult) -> list[str]:
         cost_line(result),
         standing(result.cut_short, ended, result.settings.get("trials")),
         *conditions(result.data, result.backbone),
-        *(f"found: {found['sentence']}" for found in result.data.get("findings", [])),
+        *found(result.data),
         f"command: {result.command}" if result.command else "",
         f"versions: {versions_line(result.versions)}",
     ]

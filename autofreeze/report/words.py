@@ -92,7 +92,8 @@ def conditions(data: Mapping[str, Any], backbone: Mapping[str, Any]) -> list[str
     return [
         f"data: {data['name']}, {len(data['classes'])} classes, images: {counts}; each trial is scored on "
         f"{scored:,} images in {rounds}",
-        f"backbone: {backbone['model']}, {backbone['source']}; {backbone['coverage']}",
+        f"backbone: {backbone['model']}, "
+        + "; ".join(dict.fromkeys((backbone["source"], backbone["coverage"]))),
         f"preprocessing: {chosen}",
     ]
 
@@ -175,7 +176,7 @@ def cost_line(result: StudyResult) -> str:
     """Say what the search has cost: work, time, and on what."""
     return (
         f"work: {result.work:,.0f} forward passes of one image; time: {duration(result.seconds)} "
-        f"on {result.machine.get('device', '?')}, {result.machine.get('threads', '?')} threads"
+        f"on {result.machine.get('device', '?')}, {_counted(result.machine.get('threads', '?'), 'thread')}"
     )
 
 
@@ -223,6 +224,34 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def roughly(seconds: float) -> str:
+    """Write an estimated time, no finer than it is known: ``0.4 s``, ``50 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 9.5:
+        return f"{max(seconds, 0.1):.1g} s"
+    if seconds < 60:
+        return f"{round(seconds, -1):.0f} s" if seconds < 55 else "1 min"
+    if seconds < 570:
+        half = round(seconds / 30)
+        return f"{half // 2} min" + (" 30 s" if half % 2 else "")
+    if seconds < 3570:
+        return f"{seconds / 60:.0f} min"
+    minutes = 10 * round(seconds / 600)
+    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+
+
+def found(data: Mapping[str, Any]) -> list[str]:
+    """Say what was found in the images, a line for each finding.
+
+    Args:
+        data: ``StudyResult.data``.
+    """
+    return [f"{one['severity']}: {one['sentence']}; {one['way_out']}" for one in data.get("findings", [])]
+
+
+def _counted(number: object, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def capitalised(text: str) -> str:
