@@ -253,7 +253,7 @@ def _packed(made: Survey) -> bytes:
 def _read(file: Path, n: int) -> Survey | None:
     """Read a survey; ``None`` where there is none, or it is damaged."""
     with suppress(FileNotFoundError, NotADirectoryError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with np.load(file, allow_pickle=False) as kept:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             words = json.loads(bytes(kept["words"]))
             arrays = {name: kept[name] for name in _ARRAYS}
         if all(len(array) == n for array in arrays.values()) and len(words["modes"]) == n:
