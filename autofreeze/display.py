@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -10,7 +11,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from autofreeze.job import EpochRecord
 from autofreeze.report.words import duration
 from autofreeze.results import Ending, TrialResult, rank
-from autofreeze.study import LiveTrial
+
+if TYPE_CHECKING:
+    from autofreeze.study import LiveTrial
 
 
 class Display:
@@ -75,12 +78,12 @@ class Display:
         for result in results:
             self._note(result)
 
-    def trial_started(self, trial: LiveTrial) -> None:
+    def trial_started(self, trial: "LiveTrial") -> None:
         """Show a bar for the trial's epochs."""
         if self._live:
             self._bar(self._name(trial), 0, self._epochs(trial))
 
-    def epoch_done(self, trial: LiveTrial, record: EpochRecord) -> None:  # noqa: ARG002 - an observer's shape
+    def epoch_done(self, trial: "LiveTrial", record: EpochRecord) -> None:  # noqa: ARG002 - an observer's shape
         """Move the trial's bar."""
         if self._live:
             done = sum(len(curve) for curve in trial.curves.values())
@@ -131,10 +134,10 @@ class Display:
         pace = (time.monotonic() - self._began) / self._ended_here
         return f"{best}, about {duration(pace * max(self._trials - self._ended, 0))} left"
 
-    def _name(self, trial: LiveTrial) -> str:
+    def _name(self, trial: "LiveTrial") -> str:
         return f"trial {trial.number}: {trial.baseline or 'searched'}"
 
-    def _epochs(self, trial: LiveTrial) -> int:
+    def _epochs(self, trial: "LiveTrial") -> int:
         return -int(-trial.schedule.epochs // 1) * trial.n_folds
 
     def _bar(self, text: str, done: int, total: int, *, key: str = "") -> None:

@@ -522,3 +522,22 @@ def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--max-bad-images" in done.stdout
+
+
+def test_a_check_loads_no_torch(folder):
+    code = (
+        "import sys; from autofreeze.cli import main; status = main(sys.argv[1:])\n"
+        "assert not {'torch', 'timm', 'optuna'} & set(sys.modules); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_counts_as_an_image_is_what_timm_takes_for_one():
+    from timm.data.readers.img_extensions import IMG_EXTENSIONS
+
+    from autofreeze.sources.folder import IMAGE_SUFFIXES
+
+    assert IMAGE_SUFFIXES == IMG_EXTENSIONS

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from autofreeze.sources.folder import list_folder
 from autofreeze.sources.listing import Listing
-from autofreeze.sources.reader import STREAMED, list_reader
 from autofreeze.sources.table import list_table
 
 
@@ -23,6 +22,9 @@ def list_source(data: str | os.PathLike[str]) -> Listing:
     if given.suffix.lower() == ".csv" and not given.is_dir():
         return list_table(data)
     text = os.fspath(data)
-    if text.partition("/")[0] in ("hfds", "torch", *STREAMED) and not given.exists():
-        return list_reader(text)
+    if "/" in text and not given.exists():
+        from autofreeze.sources.reader import STREAMED, list_reader  # loads torch
+
+        if text.partition("/")[0] in ("hfds", "torch", *STREAMED):
+            return list_reader(text)
     return list_folder(data)

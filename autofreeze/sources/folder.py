@@ -4,9 +4,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from timm.data.readers import img_extensions
-from timm.data.readers.reader_image_folder import find_images_and_targets
-
 from autofreeze.errors import DataError
 from autofreeze.sources.listing import (
     PART_NAMES,
@@ -20,9 +17,12 @@ from autofreeze.sources.listing import (
     path_key,
 )
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+"""What timm takes for an image, in any case. Its reader is not called: importing timm loads torch."""
+
 
 def list_folder(path: str | os.PathLike[str]) -> Listing:
-    """List a folder of images through timm's reader.
+    """List a folder of images as timm's reader does.
 
     Raises:
         DataError: Missing, no folder, no images, images outside class folders, classes that do not agree,
@@ -46,7 +46,7 @@ def list_folder(path: str | os.PathLike[str]) -> Listing:
 
 
 def _check_links(root: Path) -> None:
-    """Refuse links that lead out, before timm walks the folder: it follows them, one to ``/`` as well."""
+    """Refuse links that lead out, before the folder is walked: links are followed, one to ``/`` as well."""
     problems: list[str] = []
     todo = [str(root)]
     while todo:
@@ -66,7 +66,7 @@ def _check_links(root: Path) -> None:
 
 def _link_problems(entry: os.DirEntry[str], root: Path) -> list[str]:
     link, is_folder = Path(entry.path), entry.is_dir()
-    if not is_folder and link.suffix.lower() not in img_extensions.IMG_EXTENSIONS:
+    if not is_folder and link.suffix.lower() not in IMAGE_SUFFIXES:
         return []
     real, name = Path(os.path.realpath(link)), os.path.relpath(link, root)
     if leads_out(real, root):
@@ -176,10 +176,12 @@ def _list_classes(root: Path) -> Listing:
 
 
 def _scan(folder: Path) -> _Scan:
-    # sort=False: timm orders by name without case and with numbers as numbers, so that "1.png" and "01.png"
-    # keep the order of the file system; image ids must not depend on it.
-    samples, _ = find_images_and_targets(str(folder), sort=False)
-    relative = [Path(name).relative_to(folder) for name, _ in samples]
+    relative = [
+        Path(top, name).relative_to(folder)
+        for top, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - as timm does: ".png" has none
+    ]
     shown = [path for path in relative if not any(_hidden(part) for part in path.parts)]
     found = tuple((path.parts[0], path.as_posix()) for path in shown if len(path.parts) == 2)
     names = {path.parts[0] for path in shown if len(path.parts) > 1}
@@ -194,7 +196,7 @@ def _scan(folder: Path) -> _Scan:
 
 def _scan_problems(scan: _Scan, *, prefix: str, empty_counts: bool) -> list[str]:
     if not (scan.found or scan.loose or scan.deep):
-        return [f"{prefix or 'folder'}: no images; looked for {', '.join(img_extensions.IMG_EXTENSIONS)}"]
+        return [f"{prefix or 'folder'}: no images; looked for {', '.join(IMAGE_SUFFIXES)}"]
     problems = []
     if scan.loose:
         problems.append(
@@ -208,7 +210,7 @@ def _scan_problems(scan: _Scan, *, prefix: str, empty_counts: bool) -> list[str]
         )
     if empty_counts:
         problems += [
-            f"{prefix}{name}: no images in this folder ({', '.join(img_extensions.IMG_EXTENSIONS)}); "
+            f"{prefix}{name}: no images in this folder ({', '.join(IMAGE_SUFFIXES)}); "
             "add some, or remove the folder"
             for name in scan.empty
         ]
