@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from autofreeze.cli.check import check
 from autofreeze.cli.export import export
 from autofreeze.cli.groups import groups
 from autofreeze.cli.report import report
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (search, export, train, report, groups):
+for command in (search, check, export, train, report, groups):
     app.command()(command)
 app.add_typer(spaces, name="spaces")
 
