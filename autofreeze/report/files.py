@@ -1,6 +1,7 @@
 """The report as files: ``report.json`` for programs, ``report.md`` for people."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from autofreeze.results import DatasetOutcome, StudyResult, SummaryResult
 from autofreeze.values import did_you_mean
 
 REPORT, PAGE = "report.json", "report.md"
-DERIVED = ("verdict", "confirmed", "best", "compared")
+DERIVED = ("verdict", "confirmed", "best", "compared", "endings", "work")
 
 
 def write_report(result: StudyResult, folder: Path) -> Path:
@@ -26,6 +27,8 @@ def write_report(result: StudyResult, folder: Path) -> Path:
         "confirmed": False,
         "best": None if best is None else {"trial": best.number, "sentence": sentence(best.schedule)},
         "compared": [row.model_dump(mode="json") for row in compare(result)],
+        "endings": Counter(trial.ending.value for trial in result.trials),
+        "work": result.work,
     }
     _write(folder, {**derived, **result.model_dump(mode="json")}, markdown.page(result))
     return folder / REPORT

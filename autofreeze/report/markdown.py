@@ -187,10 +187,12 @@ def escape(text: str) -> str:
     Names of classes and files may hold pipes, backticks, tags, links, formulas and line breaks. An underscore
     inside a word means nothing in GitHub's Markdown, and stays readable.
     """
-    text = "".join(char if char.isprintable() else " " for char in text)
-    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", re.sub(r"([\\`*\[\]|~#!$])", r"\\\1", text))
+    text = "".join(char if char.isprintable() else " " for char in text).strip()
+    text = re.sub(r"([\\`*\[\]|~#!$])", r"\\\1", text)
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"^(\s*)([-+=]|\d+(?=[.)]))", r"\1\\\2", text) if re.match(r"\s*[-+=]\s", text) else text
+    text = re.sub(r"^([-+=])", r"\\\1", text)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
 
 
 def code(text: str, language: str = "text") -> str:
