@@ -277,4 +277,4 @@ def _check_classes(dataset: Dataset) -> None:
             if held[label] >= 2 and len(np.unique(owners[train == label])) < 2
         ]
     if problems:
-        raise DataError(problems, where=dataset.where)
+        raise DataError(first(problems), where=dataset.where)

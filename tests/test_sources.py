@@ -173,9 +173,18 @@ def test_a_csv_that_is_not_utf8_is_refused_with_the_line(tmp_path):
 
 def test_all_faults_of_a_csv_are_told_at_once_and_in_order(tmp_path):
     touch(tmp_path, "a.png")
-    lines = ["path,label,split,group", "a.png,,train,p", "a.png,x,trial,", "b.png,x,train,p", "a.png"]
+    lines = [
+        "path,label,split,group,age",
+        "a.png,,train,p,3",
+        "a.png,x,trial,,3",
+        "b.png,x,train,p,3",
+        "a.png",
+        '"a".png',
+        "c.png,x,train,p,3",
+    ]
     told = problems_of(table(tmp_path, *lines)).splitlines()
-    assert [line.split(":")[0] for line in told] == ["line 2", *["line 3"] * 3, "line 4", "line 5"]
+    lines = [1, 2, 3, 3, 3, 4, 5, 6]
+    assert [line.split(":")[0] for line in told] == [f"line {line}" for line in lines]
 
 
 def test_ten_faults_are_named_and_the_rest_counted(tmp_path):

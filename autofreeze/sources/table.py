@@ -102,12 +102,12 @@ def _text(given: Path, where: str) -> str:
 
 def _rows(text: str, where: str) -> tuple[list[_Row], list[_Problem]]:
     """Read rows; those that do not fit the columns are told and left out."""
-    cells = _cells(text, where)
+    problems: list[_Problem] = []
+    cells = _cells(text, problems)
     _, header = next(cells, (1, []))
     names = [name.strip().lower() for name in header]
-    _check_columns(names, where)
+    problems += [(1, f"line 1: {problem}") for problem in _column_problems(names, where)]
     rows: list[_Row] = []
-    problems: list[_Problem] = []
     for line, values in cells:
         if len(values) != len(names):
             hint = "; quote a value that holds a comma" if len(values) > len(names) else ""
@@ -122,8 +122,8 @@ def _rows(text: str, where: str) -> tuple[list[_Row], list[_Problem]]:
     return rows, problems
 
 
-def _cells(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
-    """Give rows that are not blank with the line each begins in."""
+def _cells(text: str, problems: list[_Problem]) -> Iterator[tuple[int, list[str]]]:
+    """Give rows that are not blank with the line each begins in; what stops the reading is a problem."""
     reader = csv.reader(StringIO(text, newline=""), strict=True)
     line = 1
     try:
@@ -132,13 +132,16 @@ def _cells(text: str, where: str) -> Iterator[tuple[int, list[str]]]:
                 yield line, values
             line = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(
-            f"line {line}: is no CSV ({error}); a quotation mark inside a quoted value is doubled",
-            where=where,
-        ) from None
+        reason = "is no CSV from here on; a quotation mark inside a quoted value is doubled"
+        problems.append((line, f"line {line}: {reason} ({error})"))
 
 
-def _check_columns(names: Sequence[str], where: str) -> None:
+def _column_problems(names: Sequence[str], where: str) -> list[str]:
+    """Tell what is wrong with the first line.
+
+    Raises:
+        DataError: So much that the rows cannot be understood.
+    """
     known = list(COLUMNS)
     problems = [f"no column {name}" for name in NEEDED if name not in names]
     if len(problems) == len(NEEDED):
@@ -147,14 +150,15 @@ def _check_columns(names: Sequence[str], where: str) -> None:
             "path,label[,split][,group]",
             where=where,
         )
-    problems += [
+    problems += [f"column {name}: there is more than one" for name in known if names.count(name) > 1]
+    unknown = [
         f"column {name or 'without a name'}: unknown{did_you_mean(name, known)}"
         for name in dict.fromkeys(names)
         if name not in known
     ]
-    problems += [f"column {name}: there is more than one" for name in known if names.count(name) > 1]
     if problems:
-        raise DataError([f"line 1: {problem}" for problem in problems], where=where)
+        raise DataError([f"line 1: {problem}" for problem in (*problems, *unknown)], where=where)
+    return unknown
 
 
 # Faults
