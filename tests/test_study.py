@@ -317,6 +317,44 @@ def test_a_bad_trial_is_unpromising_after_the_median_is_known(open_study, made_u
     assert {job.fold for job in calls.jobs if job.trial >= N} == {0}
 
 
+@pytest.mark.parametrize("metric", ["top1", "log_loss"])
+def test_between_folds_a_trial_is_judged_by_what_the_metric_weighs(open_study, made_up, metric):
+    # The second trial is right as often as the baseline, image by image, and much less sure of it.
+    def runner(job):
+        loss = 2.0 if job.trial else 0.5
+        losses = metrics.pack_losses(loss + np.arange(40) / 100) if metric == "log_loss" else ""
+        value = math.exp(-loss) if metric == "log_loss" else 0.75
+        return iter(made_up.curve(made_up.job(), skill=0.9, val_loss=loss, value=value, losses=losses))
+
+    _, study, calls = open_study(runner=runner, metric=metric)
+    study.search(Limits(2))
+    if metric == "log_loss":
+        assert study.results[1].ending is Ending.UNPROMISING
+        assert study.results[1].reason == "behind the best by 1.500 ± 0.000 nats on the same 40 images"
+        assert [job.fold for job in calls.jobs] == [0, 1, 0]
+    else:
+        assert study.results[1].ending is Ending.COMPLETE
+
+
+def test_a_small_class_widens_the_error_within_which_a_trial_goes_on(open_study, made_up):
+    # 2 of 40 images are of one class: a mean over classes rests on 7.6, and a lag of a tenth is luck.
+    labels = np.zeros(80, np.int64)
+    labels[[0, 1, 40, 41]] = 1
+
+    def runner(job):
+        value = 0.7 if job.trial < 6 else 0.6
+        return iter(record.model_copy(update={"value": value}) for record in made_up.curve(job))
+
+    endings = {}
+    for metric in ("top1", "balanced_accuracy"):
+        _, study, _ = open_study(
+            metric, runner=runner, metric=metric, labels=labels, folds=1, sampler="random"
+        )
+        study.search(Limits(9))
+        endings[metric] = {result.ending for result in study.results[6:]}
+    assert endings == {"top1": {Ending.UNPROMISING}, "balanced_accuracy": {Ending.COMPLETE}}
+
+
 def test_without_pruning_every_stable_trial_is_trained_to_its_end(open_study, made_up):
     _, study, calls = open_study(
         runner=lambda job: made_up.curve(job, skill=0.9 if job.trial < N else 0.1),

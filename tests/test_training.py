@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional as F
 
 from autofreeze.backbone import load_backbone
 from autofreeze.binding import Columns
 from autofreeze.cost import run_work
 from autofreeze.data import open_dataset
+from autofreeze.errors import ConfigError
 from autofreeze.layers import group_buffers
+from autofreeze.metrics import unpack_losses
 from autofreeze.regime import Regime
 from autofreeze.schedule import Phase, Schedule
 from autofreeze.splits import scoring_splits
@@ -281,6 +284,53 @@ def test_balanced_class_weights_and_smoothing_are_those_of_the_loss(begin, examp
     weights = torch.tensor([24 / (3 * 12), 24 / (3 * 8), 24 / (3 * 4)])
     expected = F.cross_entropy(logits, torch.tensor(labels[:24]), weight=weights, label_smoothing=0.2)
     assert next(records).train_loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_balanced_weights_leave_out_a_class_without_training_images(begin, examples):
+    labels = [0] * 18 + [1] * 6 + [0, 1, 2]
+    data = examples(n_train=24, n_val=3, labels=labels)
+    losses = {}
+    for weights in ("none", "balanced"):
+        regime = Regime(batch_size=64, views="none", label_smoothing=0.2, class_weights=weights)
+        model, records = begin((1, 0), data=data, regime=regime)
+        if weights == "none":
+            model.eval()
+            pixels = (torch.from_numpy(data.images[:24]).float() / 255 - 0.5) / 0.5
+            with torch.no_grad():
+                logits = model(pixels.permute(0, 3, 1, 2))
+        losses[weights] = next(records).train_loss
+    present = compute_class_weight("balanced", classes=np.arange(2), y=np.array(labels[:24]))
+    weight = torch.tensor([*present, 1.0], dtype=torch.float32)
+    targets = torch.tensor(labels[:24])
+    expected = float(F.cross_entropy(logits, targets, weight=weight, label_smoothing=0.2))
+    assert losses["balanced"] == pytest.approx(expected, rel=1e-5)
+    plain = float(F.cross_entropy(logits, targets, label_smoothing=0.2))
+    assert losses["none"] == pytest.approx(plain, rel=1e-5)
+    assert abs(expected - plain) > 1e-3
+
+
+def test_log_loss_keeps_each_images_loss_at_the_last_epoch_and_other_metrics_none(begin, examples):
+    data = examples(n_val=15)
+    model, records = begin((2, 5), data=data, metric="log_loss")
+    first, last = list(records)
+    predicted, losses = evaluate(model, data, data.val, torch.device("cpu"))
+    assert first.losses == ""
+    assert unpack_losses(last.losses) == pytest.approx(losses, rel=1e-3)
+    assert last.value == pytest.approx(np.exp(-losses.mean()))
+    assert last.predicted_classes.tolist() == predicted.tolist()
+    _, others = begin((1, 5), data=data, metric="macro_f1")
+    assert [record.losses for record in others] == [""]
+
+
+def test_a_metric_over_classes_is_refused_before_training_on_one_class(begin, examples):
+    data = examples(n_train=24, n_val=3, labels=[0, 1, 2] * 8 + [1] * 3)
+    model, records = begin((1, 5), data=data, metric="macro_f1")
+    before = tensors(model)
+    with pytest.raises(ConfigError, match="macro_f1 needs two classes"):
+        next(records)
+    assert all(torch.equal(before[name], value) for name, value in tensors(model).items())
+    _, records = begin((1, 5), data=data, metric="top1")
+    assert len(list(records)) == 1
 
 
 def test_validation_is_without_smoothing_weights_or_flips_and_in_order(begin, examples):
