@@ -15,9 +15,9 @@ NEAR = 6
 """Bits of 64 in which the hashes of near duplicates differ at most.
 
 Measured on four sets of photos, thumbnails and X-rays with 1,223 test and 4,489 training images: 8 test
-images have a training image so near, 6 of which show the same scene (looked at by eye), 2 are false alarms; at
-8 bits, 11 of 65 X-rays alone look alike. Of 600 copies of each kind it misses none at JPEG quality 50, at half
-the size or darker; 25 at 1.3 times the brightness, 7 of those cropped by 2 %, 169 by 5 %.
+images have a training image so near; 6 of these pairs show the same scene (looked at by eye), 2 are false
+alarms. At 8 bits, 11 of 65 X-rays alone look alike. Of 600 copies of each kind it misses none at JPEG quality
+50, at half the size or darker; 25 at 1.3 times the brightness, 7 of those cropped by 2 %, 169 by 5 %.
 
 Source:
     ``benchmarks/near_duplicates.py``.
