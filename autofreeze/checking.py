@@ -72,7 +72,7 @@ class Checked:
                     finding.way_out,
                 )
             ]
-            raise DataError(problems, where=stops[0].sentence if len(stops) == 1 else str(self.dataset.root))
+            raise DataError(problems, where=stops[0].sentence if len(stops) == 1 else self.dataset.where)
         return self.dataset
 
 

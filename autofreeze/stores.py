@@ -176,7 +176,7 @@ def refuse_unreadable(dataset: Dataset, unreadable: Mapping[int, str]) -> None:
         problems = [f"{dataset.paths[image]}: {unreadable[image]}" for image in sorted(used)]
         raise DataError(
             [*first(problems), "repair these files, or remove them"],
-            where=f"{len(used):,} of {len(dataset):,} images in {dataset.root} cannot be read",
+            where=f"{len(used):,} of {len(dataset):,} images in {dataset.where} cannot be read",
         )
 
 

@@ -198,11 +198,13 @@ def _path_faults(root: Path) -> Callable[[_Row], str]:
             return f"{row.path}: no such file{hint}"
         if file.parent not in folders:
             folders[file.parent] = leads_out(file.parent, root)
-        if folders[file.parent] or (stat.S_ISLNK(mode) and leads_out(file, root)):
+        is_link = stat.S_ISLNK(mode)
+        if folders[file.parent] or (is_link and leads_out(file, root)):
             return f"{row.path}: is a link that leads out of the CSV file's folder; put a copy in its place"
-        if not file.exists():
+        if is_link and not file.exists():
             return f"{row.path}: is a link to a file that is not there"
-        return f"{row.path}: is a folder; name an image" if file.is_dir() else ""
+        is_folder = file.is_dir() if is_link else stat.S_ISDIR(mode)
+        return f"{row.path}: is a folder; name an image" if is_folder else ""
 
     return fault
 
