@@ -6,11 +6,13 @@ from typing import Annotated
 import typer
 
 from autofreeze.cli.check import check
+from autofreeze.cli.demo import demo
 from autofreeze.cli.export import export
 from autofreeze.cli.groups import groups
 from autofreeze.cli.report import report
 from autofreeze.cli.search import search
 from autofreeze.cli.spaces import spaces
+from autofreeze.cli.suggest import suggest
 from autofreeze.cli.train import train
 from autofreeze.errors import AutofreezeError
 
@@ -21,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (search, check, export, train, report, groups):
+for command in (search, check, suggest, export, train, report, groups, demo):
     app.command()(command)
 app.add_typer(spaces, name="spaces")
 
