@@ -20,10 +20,9 @@ from autofreeze.metrics import effective_images
 from autofreeze.plan import Plan
 from autofreeze.presets import PRESETS
 from autofreeze.provenance import machine, versions
-from autofreeze.report.check import line_of as finding_line
 from autofreeze.report.files import REPORT, read_report, write_report
 from autofreeze.report.plan import plan_lines
-from autofreeze.report.words import conditions
+from autofreeze.report.words import conditions, found
 from autofreeze.results import UNDER_WAY, StudyResult, TrialResult
 from autofreeze.run import RunFolder, check_same_study, check_usable
 from autofreeze.samplers import SAMPLERS, SamplerName
@@ -177,10 +176,9 @@ class SearchSession:
             watcher.after_trial = lambda: self._write(study.results, UNDER_WAY)
             if self.display:
                 self.display.begin(self.options.trials, study.results)
-                for line in conditions(data_facts(self.bench), backbone_facts(self.bench)):
+                data = data_facts(self.bench)
+                for line in (*conditions(data, backbone_facts(self.bench)), *found(data)):
                     self.display.tell(line)
-                for finding in self.bench.findings:
-                    self.display.tell(finding_line(finding))
             self._foresee(study.results, seconds)
             watcher.after_trial()
             left = None if seconds is None else seconds - (time.monotonic() - self.began)

@@ -58,11 +58,6 @@ def summary(report: DataReport) -> str:
     return ", ".join(told)
 
 
-def line_of(finding: Finding) -> str:
-    """Write a finding as one line, for the start of a search."""
-    return f"{finding.severity}: {finding.sentence}; {finding.way_out}"
-
-
 def _paragraph(finding: Finding) -> Iterator[RenderableType]:
     head = Text(f"{finding.severity}: ", style=STYLES[finding.severity])
     yield head + Text(f"{finding.sentence}.", style="default")
