@@ -76,6 +76,9 @@ def searched(split_folders, tmp_path_factory, session_cache):
         (("--folds", "9"), "folds"),
         (("--sampler", "tpee"), "did you mean tpe?"),
         (("--metric", "balanced"), "did you mean balanced_accuracy?"),
+        (("--metric", "balanced", "--device", "gpu"), "metric: 'balanced' is unknown"),
+        (("--metric", "f1"), "known: auto, top1, balanced_accuracy, macro_f1, log_loss"),
+        (("--preset", "quik"), "preset: 'quik' is unknown; did you mean quick?"),
         (("--device", "gpu"), "device: got 'gpu'"),
         (("--groups", "medium"), "granularity"),
         (("--mean", "1,2"), "mean: got '1,2'; must be three numbers"),
@@ -134,6 +137,45 @@ def test_everything_wrong_in_a_space_is_told_at_once_with_lines(refused, class_f
     assert "line 1: warmup-epochs: unknown; did you mean warmup_epochs" in errors
     assert "line 2: head_lr" in errors
     assert "cutmix mixes an image with a partner" in errors
+
+
+def test_a_depth_beyond_the_model_is_told_and_nothing_is_begun(refused, class_folders, tmp_path):
+    (tmp_path / "mine.yaml").write_text("head_lr: 1.0e-3\nunfreeze_depth: {low: 0, high: 40}\n")
+    errors = refused("search", class_folders, *SEARCH, "--space", tmp_path / "mine.yaml")
+    assert "unfreeze_depth: got 40" in errors
+    assert "5" in errors  # the groups that test_resnet has below its head
+
+
+@pytest.mark.parametrize("below", ["", "deep/er"], ids=["directly", "deeper"])
+def test_an_output_folder_that_cannot_be_made_is_told_before_anything_is_opened(
+    refused, class_folders, tmp_path, below
+):
+    (tmp_path / "file").write_text("mine")
+    errors = refused("search", class_folders, *SEARCH, "--out", tmp_path / "file" / below / "run")
+    assert f"cannot be made: {tmp_path / 'file'} is a file; choose another --out" in errors
+    assert "hashing" not in errors
+
+
+def test_one_broken_data_set_of_two_is_told_and_nothing_is_begun(refused, class_folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    errors = refused("search", class_folders, tmp_path / "empty", *SEARCH)
+    assert "nothing was begun, since 1 of 2 cannot be searched" in errors
+    assert "empty" in errors
+
+
+def test_a_data_set_is_named_only_where_there_are_several(refused, searched):
+    errors = refused("export", searched, "--dataset", "photos")
+    assert "alone, so leave --dataset out" in errors
+
+
+def test_a_preset_decides_what_is_not_given(class_folders, tmp_path, capsys):
+    given = [*SEARCH, "--preset", "quick", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main(["search", str(class_folders), *given]) == 0
+    settings = json.loads((tmp_path / "run" / "report.json").read_text())["settings"]
+    assert settings["space"]["name"] == "quick"
+    assert settings["task"]["folds"] == 1
+    assert settings["trials"] == 1
+    assert settings["epochs"] == 1
 
 
 @pytest.mark.parametrize("resume", [(), ("--resume",)], ids=["new", "resumed"])
