@@ -11,6 +11,7 @@ from PIL import Image
 from autofreeze.data import open_dataset
 from autofreeze.errors import DataError
 from autofreeze.sources import list_source
+from autofreeze.sources.reader import _Pixels
 from autofreeze.sources.table import list_table
 
 
@@ -81,7 +82,7 @@ def test_groups_become_subjects(tmp_path):
     dataset = open_dataset(table(tmp_path, "path,label,group", *rows))
     assert dataset.subjects.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
     assert dataset.subject_names[3] == "patient 3"
-    assert dataset.layout == "CSV file, test part held out, with subjects"
+    assert dataset.layout == "CSV file, test part held out by subject"
     assert open_dataset(table(tmp_path, "path,label", *(r.rpartition(",")[0] for r in rows))).subjects is None
 
 
@@ -466,6 +467,16 @@ def test_images_that_are_arrays_are_hashed_by_their_pixels(tmp_path, monkeypatch
     with pytest.raises(DataError, match="is not a file"):
         dataset.file(0)
     assert open_dataset(f"torch/cifar10@{tmp_path}").fingerprint == dataset.fingerprint
+
+
+def test_pixels_of_another_shape_or_mode_are_another_image():
+    # A list of pairs is all that is asked of a data set of torchvision.
+    raw = bytes(range(12))
+    images = [
+        Image.frombytes(mode, size, raw) for mode, size in (("L", (3, 4)), ("L", (4, 3)), ("RGB", (2, 2)))
+    ]
+    read = _Pixels([(image, 0) for image in images])
+    assert len({read.digest(image) for image in range(3)}) == 3
 
 
 BAD_READERS = {

@@ -66,7 +66,9 @@ def _listing(given: Path, root: Path, rows: Sequence[_Row]) -> Listing:
     classes = tuple(sorted({row.label for row in rows}, key=path_key))
     numbers = {name: number for number, name in enumerate(classes)}
     parts: tuple[Part | None, ...] = tuple(PART_NAMES.get(row.split.lower()) for row in rows)
-    named = in_words([part for part in PARTS if part in parts]) if rows[0].split else "test part held out"
+    by_subject = bool(rows[0].group)
+    held_out = f"test part held out{' by subject' if by_subject else ''}"
+    named = in_words([part for part in PARTS if part in parts]) if rows[0].split else held_out
     paths = tuple(row.path for row in rows)
     return Listing(
         name=given.stem,
@@ -77,8 +79,8 @@ def _listing(given: Path, root: Path, rows: Sequence[_Row]) -> Listing:
         labels=tuple(numbers[row.label] for row in rows),
         parts=parts,
         images=Files(root, paths),
-        layout=f"CSV file, {named}{', with subjects' if rows[0].group else ''}",
-        subjects=tuple(row.group for row in rows) if rows[0].group else None,
+        layout=f"CSV file, {named}",
+        subjects=tuple(row.group for row in rows) if by_subject else None,
     )
 
 
