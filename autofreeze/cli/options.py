@@ -67,9 +67,9 @@ DatasetName = Annotated[
 
 
 def task(given: dict[str, Any]) -> dict[str, Any]:
-    """Turn the arguments of a command into fields of a task."""
+    """Turn the arguments of a command into fields of a task; those that it lacks keep their defaults."""
     return {
-        **{name: given[name] for name in AS_GIVEN},
+        **{name: given[name] for name in AS_GIVEN if name in given},
         "weights": str(given["weights"]) if given["weights"] else None,
         "granularity": granularity(given["groups"]),
         "mean": triple("mean", given["mean"]),

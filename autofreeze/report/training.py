@@ -21,7 +21,7 @@ def summary(result: TrainResult) -> str:
     lines = [f"validation {last.value:.4f} at the last epoch; the model: {result.model_path}"]
     if result.same_curve:
         lines.append("the curve equals the trial's to the bit")
-    elif result.same_curve is None:
+    elif result.same_curve is None and result.expected:
         lines.append("data or weights are not those of the search, so the trial's curve is no reference")
     elif result.expected:
         lines.append(

@@ -1,0 +1,87 @@
+"""``autofreeze suggest``: a schedule without a search."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autofreeze.cli import options
+from autofreeze.cli.options import (
+    Cache,
+    CacheSize,
+    CropPct,
+    Device,
+    Groups,
+    ImageSize,
+    Interpolation,
+    MaxBadImages,
+    Threads,
+    Triple,
+    Weights,
+)
+
+
+def suggest(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Images: a folder (train/ val/ test/ or one folder per class), a .csv file, or a name such "
+            "as hfds/NAME.",
+            show_default=False,
+        ),
+    ],
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="timm name of the backbone.", show_default=False)
+    ],
+    weights: Weights = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: standard output."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    epochs: Annotated[
+        float | None, typer.Option(help="Epochs of the run. Default: by the size of the data.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the split, the head, the order and the views.")] = 0,
+    groups: Groups = "auto",
+    image_size: ImageSize = None,
+    mean: Triple = None,
+    std: Triple = None,
+    interpolation: Interpolation = None,
+    crop_pct: CropPct = None,
+    test_share: Annotated[
+        float, typer.Option(help="Held out of plain class folders as the test split.")
+    ] = 0.2,
+    resplit: Annotated[
+        bool, typer.Option("--resplit", help="Pool val/ with train/ and split again.")
+    ] = False,
+    max_bad_images: MaxBadImages = 0.01,
+    device: Device = "auto",
+    threads: Threads = None,
+    cache: Cache = None,
+    cache_size: CacheSize = None,
+) -> None:
+    """Write a schedule for DATA by rule, without a search; the reasons go to standard error."""
+    options.needs(
+        force or output is None or not output.exists(), f"{output} exists already; --force overwrites it"
+    )
+    task = options.task(locals())
+
+    from autofreeze.display import Display
+    from autofreeze.documents import write_text
+    from autofreeze.suggesting import suggest_file
+
+    display = Display(1)
+    with display.shown():
+        file, reasons = suggest_file(
+            data, model, epochs=epochs, seed=seed, preparing=display.preparing, **task
+        )
+    typer.echo("suggested by rule, not tried on these images:", err=True)
+    for reason in reasons:
+        typer.echo(f"  {reason}", err=True)
+    if output is None:
+        typer.echo(file.to_text(), nl=False)
+    else:
+        write_text(output, file.to_text())
+        typer.echo(f"written: {output}", err=True)
