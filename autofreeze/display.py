@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from autofreeze.job import EpochRecord
-from autofreeze.report.words import duration
+from autofreeze.report.comparison import shown_value
+from autofreeze.report.words import duration, figure
 from autofreeze.results import Ending, TrialResult, rank
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Display:
         )
         self._bars: dict[str, TaskID] = {}
         self._told = 0.0
+        self._metric = "top1"
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
@@ -63,13 +65,15 @@ class Display:
                 self.tell(f"{doing}: {done:,} of {total:,}")
             self._told = time.monotonic()
 
-    def begin(self, trials: int, results: tuple[TrialResult, ...]) -> None:
+    def begin(self, trials: int, results: tuple[TrialResult, ...], metric: str = "top1") -> None:
         """Turn to the search on one data set.
 
         Args:
             trials: Trials in all.
             results: Those of an earlier session.
+            metric: What trials are judged by; a log loss is shown as itself.
         """
+        self._metric = metric
         self._trials, self._ended, self._ended_here, self._best = trials, 0, 0, None
         self._began = time.monotonic()
         for bar in self._bars.values():
@@ -108,13 +112,16 @@ class Display:
 
     def _line(self, result: TrialResult) -> str:
         name = result.baseline or result.recipe
-        outcome = result.ending.value if result.value is None else f"{result.value:.3f}"
+        outcome = result.ending.value if result.value is None else self._value(result)
         reason = f" ({result.reason})" if result.reason else ""
         same = f" (same as trial {result.same_as})" if result.same_as is not None else ""
         mark = "  ← best so far" if self._best is result else ""
         return (
             f"trial {result.number:>3}/{self._trials}  {name:<14} {outcome}{reason}{same}{mark}{self._left()}"
         )
+
+    def _value(self, result: TrialResult) -> str:
+        return figure(shown_value(self._metric, result))
 
     def _left(self) -> str:
         remaining = self._trials - self._ended
@@ -125,7 +132,7 @@ class Display:
 
     def _overall(self) -> str:
         best = (
-            f"best {self._best.value:.3f} (trial {self._best.number})"
+            f"best {self._value(self._best)} (trial {self._best.number})"
             if self._best
             else "no trial complete yet"
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 
 from autofreeze.budget import default_epochs
 from autofreeze.display import Display
-from autofreeze.errors import AutofreezeError, ConfigError
+from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.forecast import forecast
 from autofreeze.job import EpochRecord, Job
@@ -20,7 +20,7 @@ from autofreeze.metrics import effective_images
 from autofreeze.plan import Plan
 from autofreeze.presets import PRESETS
 from autofreeze.provenance import machine, versions
-from autofreeze.report.files import REPORT, read_report, write_report
+from autofreeze.report.files import read_report, write_report
 from autofreeze.report.plan import plan_lines
 from autofreeze.report.words import conditions, found
 from autofreeze.results import UNDER_WAY, StudyResult, TrialResult
@@ -175,7 +175,7 @@ class SearchSession:
             study = self._study(folder, watcher)
             watcher.after_trial = lambda: self._write(study.results, UNDER_WAY)
             if self.display:
-                self.display.begin(self.options.trials, study.results)
+                self.display.begin(self.options.trials, study.results, self.bench.metric)
                 data = data_facts(self.bench)
                 for line in (*conditions(data, backbone_facts(self.bench)), *found(data)):
                     self.display.tell(line)
@@ -192,7 +192,7 @@ class SearchSession:
 
     def _take_up(self) -> None:
         """Go on counting the time of an earlier session, and keep its plan."""
-        if (self.out / REPORT).exists():
+        with suppress(RunFolderError):  # none yet; what the study knows does not hang on the report
             before = read_report(self.out)
             self._earlier, self._plan = before.seconds, before.plan
 
