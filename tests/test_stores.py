@@ -122,6 +122,7 @@ from autofreeze.data import open_dataset
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.stores import open_decoded_store
 root, cache = sys.argv[1:]
+import timm.data  # what a store is filled with; it takes long to load
 dataset = open_dataset(root)
 print("ready", flush=True)
 sys.stdin.readline()
