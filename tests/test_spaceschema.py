@@ -142,7 +142,7 @@ def upside_down(space: dict) -> bool:
     return any(low > high for low, high in numbers)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(SPACES, st.sampled_from([None, "flat", "one_block", "chain_thaw"]))
 def test_schema_and_reader_agree_on_any_space(space, shape):
     document = {"head_lr": 1e-3, **space} | ({"shape": shape} if shape else {})
