@@ -12,7 +12,7 @@ from autofreeze.cli import app, main
 from autofreeze.demo.contender import Contender
 from autofreeze.demo.digits import write_digits
 from autofreeze.demo.glyphs import GLYPHS, render
-from autofreeze.demo.table import lead_of, verdict
+from autofreeze.demo.table import verdict
 from autofreeze.errors import ConfigError
 
 LATIN = "".join(glyph for glyph in GLYPHS if glyph.isascii())
@@ -143,25 +143,31 @@ def test_what_pretraining_writes_is_read_back_as_it_was_in_half_precision(tmp_pa
 # The comparison
 
 
-def contender(name, *test, n_test=1600):
-    return Contender(name, name, test, n_test)
+def contender(name, *wrong, n_test=1000):
+    """A contender by the test images that each seed gets wrong."""
+    correct = np.ones((len(wrong), n_test), bool)
+    for turn, ids in enumerate(wrong):
+        correct[turn, list(ids)] = False
+    return Contender(name, name, correct)
 
 
 def test_a_lead_counts_only_beyond_two_standard_errors():
-    best = contender("best", 0.96, 0.97, 0.95)
-    near, far = contender("near", 0.95, 0.96, 0.95), contender("far", 0.90, 0.91, 0.92)
-    lead, error = lead_of(best, far)
-    assert lead == pytest.approx(0.05)
-    assert 2 * error < lead
+    best = contender("best", range(30), range(32), range(28))
+    near, far = contender("near", *[range(2, 34)] * 3), contender("far", *[range(80)] * 3)
     said = verdict([best, near, far])
     assert "beats far by more than" in said
     assert "does not beat near" in said
 
 
-def test_the_standard_error_counts_both_test_images_and_seeds():
-    steady, shaky = contender("a", 0.9, 0.9, 0.9), contender("b", 0.8, 0.9, 1.0)
-    assert steady.error == pytest.approx((0.9 * 0.1 / 1600) ** 0.5)
-    assert shaky.error == pytest.approx((0.9 * 0.1 / 1600 + 0.01 / 3) ** 0.5)
+def test_the_error_of_a_lead_counts_images_that_two_schedules_classify_differently_and_the_seeds():
+    best, far = contender("a", range(30), range(30)), contender("b", range(80), range(80))
+    lead, error = best.lead_over(far)
+    assert lead == pytest.approx(0.05)
+    assert error == pytest.approx((0.05 * 0.95 / 999) ** 0.5)
+    shaky = contender("c", range(60), range(100))
+    assert best.lead_over(shaky)[0] == pytest.approx(0.05)
+    assert best.lead_over(shaky)[1] > 2 * error
+    assert shaky.spread == pytest.approx(0.04 / 2**0.5)
 
 
 # The whole

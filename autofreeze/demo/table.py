@@ -1,7 +1,6 @@
 """The table at the end of the demonstration."""
 
 from collections.abc import Sequence
-from statistics import mean
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -18,9 +17,10 @@ def render(contenders: Sequence[Contender]) -> RenderableType:
         contenders: At least two.
     """
     first = contenders[0]
+    seeds, n_test = first.correct.shape
     table = Table(
         box=SIMPLE_HEAD,
-        title=f"On {first.n_test:,} test images that the search never saw, {len(first.test)} fresh seeds",
+        title=f"On {n_test:,} test images that the search never saw, {seeds} fresh seeds",
         title_justify="left",
     )
     table.add_column("schedule")
@@ -28,24 +28,16 @@ def render(contenders: Sequence[Contender]) -> RenderableType:
         table.add_column(heading, justify="right")
     table.add_column("what", overflow="fold")
     for one in contenders:
-        lead, error = lead_of(first, one)
+        lead, error = first.lead_over(one)
         gap = ("", "") if one is first else (f"{100 * lead:+.1f} pt", f"{100 * error:.1f} pt")
-        table.add_row(one.name, f"{mean(one.test):.3f}", f"{one.spread:.3f}", *gap, one.words)
+        table.add_row(one.name, f"{one.mean:.3f}", f"{one.spread:.3f}", *gap, one.words)
     return Group(table, Text(verdict(contenders)), Text())
-
-
-def lead_of(first: Contender, other: Contender) -> tuple[float, float]:
-    """By how much the first one leads, and the standard error of that, as if their images differed.
-
-    They are tested on the same images, so the true error is smaller as a rule.
-    """
-    return mean(first.test) - mean(other.test), (first.error**2 + other.error**2) ** 0.5
 
 
 def verdict(contenders: Sequence[Contender]) -> str:
     """Say over which contenders the first one leads by more than two standard errors."""
     first, *others = contenders
-    beyond = {one.name: lead > 2 * error for one in others for lead, error in [lead_of(first, one)]}
+    beyond = {one.name: lead > 2 * error for one in others for lead, error in [first.lead_over(one)]}
     clear = [name for name, is_clear in beyond.items() if is_clear]
     within = [name for name, is_clear in beyond.items() if not is_clear]
     said = []
