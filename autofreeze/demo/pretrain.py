@@ -19,6 +19,7 @@ from typer import echo
 from autofreeze.backbone import Backbone, load_backbone
 from autofreeze.binding import Columns
 from autofreeze.demo.glyphs import GLYPHS, SIZE, Pixels, font_files, render
+from autofreeze.errors import AutofreezeError
 from autofreeze.groups import lies_under
 from autofreeze.layers import classifier_modules
 from autofreeze.preprocessing import Preprocessing
@@ -125,4 +126,7 @@ def _preprocessing(images: Pixels) -> Preprocessing:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AutofreezeError as problem:
+        raise SystemExit(f"pretrain: {problem}") from None
