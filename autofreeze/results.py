@@ -175,6 +175,9 @@ class TrainResult(Value):
     """A model trained by a file."""
 
     model_path: Path
+    metric: str
+    """What ``value`` in the curves and ``test_value`` hold."""
+
     curve: tuple[CurvePoint, ...]
     expected: tuple[CurvePoint, ...]
     """The trial's own curve, from the file."""

@@ -83,6 +83,7 @@ def train(
     value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
     return TrainResult(
         model_path=model_path,
+        metric=bench.metric,
         curve=curve,
         expected=native.curve,
         same_curve=same,

@@ -4,19 +4,11 @@ from typing import Annotated
 
 import typer
 
-from autofreeze.cli.options import Cache, MaxBadImages, OutputJson
+from autofreeze.cli.options import Cache, Data, MaxBadImages, OutputJson
 
 
 def check(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="Images: a folder (train/ val/ test/ or one folder per class), a .csv file, or a name such "
-            "as hfds/NAME.",
-            show_default=False,
-        ),
-    ],
+    data: Data,
     as_json: OutputJson = False,
     max_bad_images: MaxBadImages = 0.01,
     image_size: Annotated[int, typer.Option(help="Side in pixels that a search would bring them to.")] = 224,

@@ -13,11 +13,14 @@ AS_GIVEN = (
 )  # fmt: skip
 """Options that are fields of a task as they are."""
 
+WHAT_DATA_IS = (
+    "Images: a folder (train/ val/ test/ or one folder per class), a .csv file, or a name such as hfds/NAME."
+)
 Data = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="DATA",
-        help="Folder of images: train/ val/ test/ or one folder per class.",
+        help=WHAT_DATA_IS,
         show_default=False,
     ),
 ]

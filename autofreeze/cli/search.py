@@ -33,8 +33,7 @@ def search(
         list[str],
         typer.Argument(
             metavar="DATA...",
-            help="Images: a folder (train/ val/ test/ or one folder per class), a .csv file, or a name such "
-            "as hfds/NAME. Of several, each is searched.",
+            help=f"{options.WHAT_DATA_IS} Of several, each is searched.",
             show_default=False,
         ),
     ],
@@ -177,7 +176,15 @@ def _train_best(data: str, run: Path) -> None:
 
 def _default_folder(data: list[str], model: str) -> Path:
     """Where a search is kept when nobody says: named after its data and model, so that --resume finds it."""
-    names = [Path(one).resolve().name or "data" for one in data]
+    names = [_name_of(one) for one in data]
     if len(names) > 3:
         names = [names[0], f"{len(names) - 1}-more"]
     return Path("runs") / "-".join([*names, model])
+
+
+def _name_of(data: str) -> str:
+    """Name a data set; a CSV file by its folder too, since many are called labels.csv."""
+    path = Path(data).resolve()
+    if path.suffix == ".csv":
+        return f"{path.parent.name}-{path.stem}".strip("-")
+    return path.name or "data"

@@ -10,6 +10,7 @@ from autofreeze.cli.options import (
     Cache,
     CacheSize,
     CropPct,
+    Data,
     Device,
     Groups,
     ImageSize,
@@ -22,15 +23,7 @@ from autofreeze.cli.options import (
 
 
 def suggest(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="Images: a folder (train/ val/ test/ or one folder per class), a .csv file, or a name such "
-            "as hfds/NAME.",
-            show_default=False,
-        ),
-    ],
+    data: Data,
     model: Annotated[
         str, typer.Option(metavar="NAME", help="timm name of the backbone.", show_default=False)
     ],

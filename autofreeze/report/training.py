@@ -1,6 +1,7 @@
 """What is told of one training run."""
 
 from autofreeze.job import EpochRecord
+from autofreeze.report.words import loss_of
 from autofreeze.results import TrainResult
 from autofreeze.schedule import format_rate
 
@@ -17,19 +18,27 @@ def line_of(record: EpochRecord) -> str:
 
 def summary(result: TrainResult) -> str:
     """Say where the model lies and whether the trial's curve came out again."""
-    last = result.curve[-1]
-    lines = [f"validation {last.value:.4f} at the last epoch; the model: {result.model_path}"]
+    last, metric = result.curve[-1], result.metric
+    lines = [
+        f"validation {metric} {_shown(metric, last.value)} at the last epoch; the model: {result.model_path}"
+    ]
     if result.same_curve:
         lines.append("the curve equals the trial's to the bit")
     elif result.same_curve is None and result.expected:
         lines.append("data or weights are not those of the search, so the trial's curve is no reference")
     elif result.expected:
         lines.append(
-            f"the trial's own curve ended at {result.expected[-1].value:.4f}: other hardware, thread count "
-            "or versions round differently, and training amplifies it"
+            f"the trial's own curve ended at {_shown(metric, result.expected[-1].value)}: other hardware, "
+            "thread count or versions round differently, and training amplifies it"
         )
     if result.test_value is not None:
         lines.append(
-            f"test {result.test_value:.4f}; the test split of these data was read {result.test_reads} times"
+            f"test {metric} {_shown(metric, result.test_value)}; the test split of these data was read "
+            f"{result.test_reads} times"
         )
     return "\n".join(lines)
+
+
+def _shown(metric: str, value: float) -> str:
+    """Write a value as people read it: a log loss is kept as exp(−loss)."""
+    return f"{loss_of(value) if metric == 'log_loss' else value:.4f}"
