@@ -315,6 +315,11 @@ def test_flat_images_are_not_duplicates_of_each_other(folder, cache):
     assert "near_duplicates" not in found(check(folder, cache_folder=cache))
 
 
+def test_equal_bytes_are_not_told_a_second_time_as_near_duplicates(folder, cache):
+    copied(folder, "train/ant/002.png", "test/ant/again.png")
+    assert "near_duplicates" not in found(check(folder, cache_folder=cache))
+
+
 def test_a_near_duplicate_in_three_parts_is_told_once_for_each_that_is_scored(folder, cache):
     image = scene(2)
     for part, quality in (("val", 60), ("test", 80)):
