@@ -1,6 +1,7 @@
 """The demonstration: a search on real handwriting without a network, and an honest look at what it gains."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,8 @@ def demonstrate(
 ) -> Demonstration:
     """Search on the digits, and compare the best schedule on test images that the search never saw.
 
-    Everything lies in ``out`` afterwards: ``digits/``, ``space.yaml``, the run folder ``search/``,
-    ``best.yaml``, ``linear_probe.yaml``, ``from_scratch.yaml``, and the figures in ``demo.json``.
+    Everything lies in ``out`` afterwards: ``digits/``, ``glyphs.safetensors``, ``space.yaml``, the run folder
+    ``search/``, ``best.yaml``, ``linear_probe.yaml``, ``from_scratch.yaml``, and ``demo.json``: the figures.
 
     Args:
         out: Folder for everything; must not exist, or be empty.
@@ -95,7 +96,7 @@ def demonstrate(
         str(data),
         MODEL,
         out=out / "search",
-        weights=str(WEIGHTS),
+        weights=shutil.copy(WEIGHTS, out),
         space=str(_space(out / "space.yaml")),
         trials=trials,
         epochs=epochs,
