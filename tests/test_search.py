@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -73,13 +74,16 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("stops", [(1, 2, 12), (9, 20)], ids=str)
+@pytest.mark.parametrize("shares", [(0.0, 0.05, 0.4), (0.3, 0.9)], ids=str)
 def test_a_search_killed_and_resumed_is_the_unbroken_one(
-    unbroken, class_folders, tmp_path, monkeypatch, stops
+    unbroken, class_folders, tmp_path, monkeypatch, shares
 ):
+    total = sum(len(curve) for curve in curves(unbroken[1]).values())
+    places = [max(round(share * total), number + 1) for number, share in enumerate(shares)]
+    stops = [place - before for before, place in pairwise([0, *places])]
     append = RunFolder.append
     for number, stop in enumerate(stops):
-        left = iter(range(stop))
+        left = iter(range(stop - 1))
 
         def deadly(self, job, record, left=left):
             append(self, job, record)
