@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from autofreeze.cli.options import Cache, Data, MaxBadImages, OutputJson
+from autofreeze.cli.options import Cache, Data, MaxBadImages, OutputJson, Resplit, TestShare
 
 
 def check(
@@ -13,12 +13,8 @@ def check(
     max_bad_images: MaxBadImages = 0.01,
     image_size: Annotated[int, typer.Option(help="Side in pixels that a search would bring them to.")] = 224,
     seed: Annotated[int, typer.Option(help="Decides the held-out test split, as in a search.")] = 0,
-    test_share: Annotated[
-        float, typer.Option(help="Held out of plain class folders as the test split.")
-    ] = 0.2,
-    resplit: Annotated[
-        bool, typer.Option("--resplit", help="Pool val/ with train/, as in a search.")
-    ] = False,
+    test_share: TestShare = 0.2,
+    resplit: Resplit = False,
     cache: Cache = None,
 ) -> None:
     """Check the images before anything is trained: unreadable files, leaks between splits, small classes."""

@@ -37,6 +37,10 @@ Interpolation = Annotated[
     str | None, typer.Option(metavar="NAME", help="nearest, bilinear, bicubic or lanczos.")
 ]
 CropPct = Annotated[float | None, typer.Option(help="Share of the resized image that the centre crop keeps.")]
+TestShare = Annotated[
+    float, typer.Option(metavar="SHARE", help="Held out as the test split where the data have none.")
+]
+Resplit = Annotated[bool, typer.Option("--resplit", help="Pool val/ with train/ and split again.")]
 MaxBadImages = Annotated[
     float,
     typer.Option(metavar="SHARE", help="Share of the images that may be unreadable; they are left out."),

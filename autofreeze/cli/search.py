@@ -17,6 +17,8 @@ from autofreeze.cli.options import (
     ImageSize,
     Interpolation,
     MaxBadImages,
+    Resplit,
+    TestShare,
     Threads,
     Triple,
     Weights,
@@ -88,12 +90,8 @@ def search(
     std: Triple = None,
     interpolation: Interpolation = None,
     crop_pct: CropPct = None,
-    test_share: Annotated[
-        float, typer.Option(help="Held out of plain class folders as the test split.")
-    ] = 0.2,
-    resplit: Annotated[
-        bool, typer.Option("--resplit", help="Pool val/ with train/ and split again.")
-    ] = False,
+    test_share: TestShare = 0.2,
+    resplit: Resplit = False,
     max_bad_images: MaxBadImages = 0.01,
     device: Device = "auto",
     threads: Threads = None,
