@@ -9,18 +9,19 @@ TARGET_STEPS = 600
 MIN_EPOCHS, MAX_EPOCHS = 5, 30
 
 
-def default_epochs(n_train: int, batch_size: int) -> int:
+def default_epochs(n_train: int, batch_size: int, steps: int = TARGET_STEPS) -> int:
     """Epochs of a run by the number of training images.
 
-    As many as make 600 optimizer steps, but at least 5 and at most 30. The number of steps follows
+    As many as make ``steps`` optimizer steps, but at least 5 and at most 30. The number of steps follows
     BiT-HyperRule (arXiv 1912.11370), which fine-tunes on fewer than 20 000 images for 500 steps.
 
     Args:
         n_train: Images in the training part of one fold.
         batch_size: Images in a step.
+        steps: What to aim at, >= 1.
     """
     steps_per_epoch = math.ceil(n_train / batch_size)
-    return min(max(round(TARGET_STEPS / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
+    return min(max(round(steps / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
 
 
 def parse_duration(text: str, *, option: str = "time") -> float:

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from autofreeze.budget import TARGET_STEPS
 from autofreeze.values import Value
 
 
@@ -11,8 +12,8 @@ class Preset(Value):
     trials: int = Field(ge=1)
     """Trials in all, baselines included."""
 
-    epochs: float | None = Field(default=None, gt=0)
-    """Length of each run; None goes by the size of the data (``budget.default_epochs``)."""
+    steps: int = Field(default=TARGET_STEPS, ge=1)
+    """Optimizer steps that the length of each run aims at (``budget.default_epochs``)."""
 
     space: str
     """Name of a shipped search space."""
@@ -22,17 +23,17 @@ class Preset(Value):
 
 
 PRESETS: dict[str, Preset] = {
-    "quick": Preset(trials=16, epochs=5, space="quick", folds=1),
+    "quick": Preset(trials=16, steps=200, space="quick", folds=1),
     "standard": Preset(trials=50, space="default"),
     "thorough": Preset(trials=150, space="thorough"),
 }
 """Name -> preset, the cheapest first.
 
-``quick``: 8 trials are the baselines, 8 more look around them. 5 epochs are the least that a run gets by the
-size of its data; they hold a head-only phase of 0, 1 or 2 epochs and something after it. One fold: with
-fewer than 500 validation images the noise of one fold (±2.2 points for 500 at 50 %) exceeds most
-differences between schedules, so a quick answer says which schedules are bad, seldom which is best.
-Rates that win in 5 epochs are on the high side for longer runs.
+``quick``: 3 trials are baselines, 13 look around them. A third of the usual steps, and never fewer than 5
+epochs, which hold a head-only phase of 0, 1 or 2 epochs and something after it. One fold: with fewer than 500
+validation images the noise of one fold (±2.2 points for 500 at 50 %) exceeds most differences between
+schedules, so a quick answer says which schedules are bad, seldom which is best. Rates that win in few steps
+are on the high side for longer runs.
 
 ``standard``: what ``search`` does by itself. Below about 50 trials the baselines matter more than the
 sampler; with 50, 42 are left to it for a space of 9 axes and one for each group.

@@ -73,7 +73,8 @@ class SearchOptions:
         return Decided(
             trials=preset.trials if self.trials is None else self.trials,
             seconds=self.seconds,
-            epochs=preset.epochs if self.epochs is None else self.epochs,
+            epochs=self.epochs,
+            steps=preset.steps,
             space=SpaceSpec.load(preset.space if self.space is None else self.space),
             folds=preset.folds if self.folds is None else self.folds,
             seed=self.seed,
@@ -90,7 +91,9 @@ class Decided:
     trials: int
     seconds: float | None
     epochs: float | None
-    """None: by the size of the data."""
+    """None: by the size of the data, so that a run has about ``steps`` steps."""
+
+    steps: int
 
     space: SpaceSpec
     folds: int | None
@@ -127,7 +130,8 @@ class SearchSession:
     def _resolve(self, spec: SpaceSpec) -> Space:
         groups = self.bench.backbone.groups.names
         batch_size = spec.resolve(groups, self.options.epochs or 10).fixed_regime.batch_size
-        epochs = self.options.epochs or default_epochs(len(self.bench.splits[0].train), batch_size)
+        n_train = len(self.bench.splits[0].train)
+        epochs = self.options.epochs or default_epochs(n_train, batch_size, self.options.steps)
         return spec.resolve(groups, epochs)
 
     def check(self) -> None:
