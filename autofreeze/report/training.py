@@ -34,7 +34,7 @@ def summary(result: TrainResult) -> str:
     if result.test_value is not None:
         lines.append(
             f"test {metric} {_shown(metric, result.test_value)}; the test split of these data was read "
-            f"{result.test_reads} times"
+            f"{'once' if result.test_reads == 1 else f'{result.test_reads} times'}"
         )
     return "\n".join(lines)
 
