@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from autofreeze.job import EpochRecord
 from autofreeze.report.comparison import shown_value
-from autofreeze.report.words import duration, figure
+from autofreeze.report.words import duration, figure, printable
 from autofreeze.results import Ending, TrialResult, rank
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Display:
 
     def tell(self, line: str) -> None:
         """Write one line."""
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def preparing(self, doing: str, done: int, total: int) -> None:
         """Tell how far a preparation has come: a bar, or a line every ten seconds."""

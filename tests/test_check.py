@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -517,6 +518,45 @@ def test_the_opened_task_holds_no_unreadable_image(folder, cache):
     for split in bench.splits:
         assert not bad & {*split.train.tolist(), *split.val.tolist()}
     assert bench.findings[0].kind == "unreadable"
+
+
+NAMES = ("[red]", "[bold]x", "pi|pe", "<b>", "ünï 日本", "esc\x1b[31m", "two\nlines")
+SHOWN = ("[red]", "[bold]x", "pi|pe", "<b>", "ünï 日本", r"esc\x1b[31m", r"two\nlines")
+
+
+def test_names_are_shown_as_text_whatever_they_hold(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for place, name in enumerate(NAMES):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            scene(10 * place + number).save(tmp_path / name / f"{number}.png")
+    copied(tmp_path, "[red]/0.png", "[red]/[blue].png")
+    assert main(["check", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    rows = {line.split("  ")[1].strip() for line in output.splitlines() if line.rstrip().endswith(" 5")}
+    assert rows == {*SHOWN} - {"[red]"}  # which has six
+    assert "[red]/0.png  [red]/[blue].png" in output
+    assert "\x1b" not in output
+
+
+@pytest.mark.parametrize(
+    ("encoding", "as_json"),
+    [("utf-8", ()), ("ascii", ()), ("utf-8", ("--json",))],
+    ids=["utf-8", "ascii", "json"],
+)
+def test_names_that_are_no_text_break_nothing(folder, cache, encoding, as_json):
+    os.rename(folder / "train/ant", os.fsencode(folder) + b"/train/caf\xe9")
+    os.rename(folder / "test/ant", os.fsencode(folder) + b"/test/caf\xe9")
+    done = subprocess.run(
+        [sys.executable, "-m", "autofreeze.cli", "check", folder, "--cache", cache, *as_json],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"caf\udce9" in done.stdout
+    if as_json:
+        assert json.loads(done.stdout)["classes"] == ["bee", "caf\udce9"]
 
 
 def test_help_loads_nothing_heavy():

@@ -81,6 +81,13 @@ def test_trials_are_counted_by_their_end_and_failures_told_with_their_reason():
     assert "1 × failed: out of memory" in text
 
 
+@pytest.mark.parametrize("reason", ["KeyError: [/red]", "[bold]size[/bold]"])
+def test_a_reason_is_shown_as_text_whatever_it_holds(reason):
+    failed = trial(1, STEPWISE, Ending.FAILED, baseline="lp_ft", reason=reason)
+    text = shown(result(PROBE, BEST, failed), 160)
+    assert f"failed: {reason}" in next(line for line in text.splitlines() if "lp_ft" in line)
+
+
 def test_a_search_without_a_complete_trial_says_so():
     text = shown(result(trial(0, STEPWISE, Ending.FAILED, reason="out of memory")))
     assert "No trial was completed, so there is no best schedule" in text

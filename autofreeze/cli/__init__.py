@@ -1,6 +1,8 @@
 """The command line: arguments in, exit status out. It decides nothing, and imports torch only to train."""
 
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -45,12 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 failed, 2 what was given is wrong, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files are shown on any terminal
     try:
         app(args=list(argv) if argv is not None else None)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except AutofreezeError as error:
-        typer.echo(f"autofreeze: {error}", err=True)
+        from autofreeze.report.words import printable
+
+        told = "\n".join(printable(line) for line in str(error).split("\n"))
+        typer.echo(f"autofreeze: {told}", err=True)
         return error.exit_status
     except KeyboardInterrupt:
         typer.echo("autofreeze: interrupted", err=True)

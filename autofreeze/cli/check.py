@@ -18,6 +18,8 @@ def check(
     cache: Cache = None,
 ) -> None:
     """Check the images before anything is trained: unreadable files, leaks between splits, small classes."""
+    import json
+
     from rich.console import Console
 
     from autofreeze import checking
@@ -38,7 +40,7 @@ def check(
         )
     report = checked.report()
     if as_json:
-        typer.echo(report.model_dump_json(indent=1))
+        typer.echo(json.dumps(report.model_dump(mode="json"), indent=1))
     else:
         show(report, Console())
     if report.stops:

@@ -11,6 +11,8 @@ def report(
     as_json: OutputJson = False,
 ) -> None:
     """Show the report of a search again, also while it runs; of several data sets, their summary."""
+    import json
+
     from rich.console import Console
 
     from autofreeze.report.files import REPORT, folder_of, read_any
@@ -21,7 +23,7 @@ def report(
     folder = run if dataset is None else folder_of(run, dataset)
     result = read_any(folder)
     if as_json and isinstance(result, SummaryResult):
-        typer.echo(result.model_dump_json(indent=1))
+        typer.echo(json.dumps(result.model_dump(mode="json"), indent=1))
     elif as_json:
         typer.echo((folder / REPORT).read_text(encoding="utf-8"), nl=False)
     elif isinstance(result, SummaryResult):

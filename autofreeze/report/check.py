@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autofreeze.findings import SEVERITIES, DataReport, Finding, Severity
+from autofreeze.report.words import printable
 
 STYLES: dict[Severity, str] = {"stops": "bold red", "warning": "yellow", "note": "cyan"}
 CASES_SHOWN = 3
@@ -23,7 +24,7 @@ def show(report: DataReport, console: Console) -> None:
 def render(report: DataReport) -> RenderableType:
     """Compose the report of a check."""
     subjects = "" if report.subjects is None else f", {report.subjects:,} subjects"
-    head = f"{report.name}: {report.layout}{subjects}; auto metric: {report.metric}"
+    head = f"{printable(report.name)}: {report.layout}{subjects}; auto metric: {report.metric}"
     parts: list[RenderableType] = [Text(head, style="bold"), counts_table(report)]
     for finding in report.findings:
         parts += [*_paragraph(finding), Text()]
@@ -40,7 +41,7 @@ def counts_table(report: DataReport) -> Table:
         table.add_column(part, footer=f"{sum(counts):,}", justify="right")
     table.add_column("all", footer=f"{total:,}", justify="right")
     for name, *row in zip(report.classes, *held.values(), strict=True):
-        table.add_row(name, *(f"{count:,}" for count in row), f"{sum(row):,}")
+        table.add_row(Text(printable(name)), *(f"{count:,}" for count in row), f"{sum(row):,}")
     return table
 
 
@@ -60,11 +61,12 @@ def summary(report: DataReport) -> str:
 
 def _paragraph(finding: Finding) -> Iterator[RenderableType]:
     head = Text(f"{finding.severity}: ", style=STYLES[finding.severity])
-    yield head + Text(f"{finding.sentence}.", style="default")
+    yield head + Text(f"{printable(finding.sentence)}.", style="default")
     yield Padding(Text(f"→ {finding.way_out}"), (0, 0, 0, 2))
     for case in finding.images[:CASES_SHOWN]:
         more = f" … ({len(case):,})" if len(case) > CASES_SHOWN else ""
-        yield Padding(Text("  ".join(case[:CASES_SHOWN]) + more, style="dim"), (0, 0, 0, 2))
+        names = "  ".join(printable(name) for name in case[:CASES_SHOWN])
+        yield Padding(Text(names + more, style="dim"), (0, 0, 0, 2))
     if len(finding.images) > CASES_SHOWN:
         yield Padding(
             Text(f"and {len(finding.images) - CASES_SHOWN:,} more (--json names all)", style="dim"),

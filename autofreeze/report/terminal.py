@@ -17,6 +17,7 @@ from autofreeze.report.words import (
     figure,
     found,
     lead_words,
+    printable,
     reasons,
     spans,
     standing,
@@ -109,7 +110,7 @@ def _against_baselines(result: StudyResult) -> Table:
             lead_words(result.metric, row.lead),
             figure(row.log_loss),
             f"{row.work:,.0f}",
-            row.ended,
+            Text(printable(row.ended)),
         )
     return table
 

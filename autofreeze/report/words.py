@@ -90,7 +90,7 @@ def conditions(data: Mapping[str, Any], backbone: Mapping[str, Any]) -> list[str
     values, origins = backbone["preprocessing"], backbone["preprocessing_from"]
     chosen = ", ".join(f"{name} {_short(value)} ({origins.get(name, '?')})" for name, value in values.items())
     return [
-        f"data: {data['name']}, {len(data['classes'])} classes, images: {counts}; each trial is scored on "
+        f"data: {printable(data['name'])}, {len(data['classes'])} classes, images: {counts}; each trial is scored on "
         f"{scored:,} images in {rounds}",
         f"backbone: {backbone['model']}, "
         + "; ".join(dict.fromkeys((backbone["source"], backbone["coverage"]))),
@@ -247,7 +247,18 @@ def found(data: Mapping[str, Any]) -> list[str]:
     Args:
         data: ``StudyResult.data``.
     """
-    return [f"{one['severity']}: {one['sentence']}; {one['way_out']}" for one in data.get("findings", [])]
+    return [
+        printable(f"{one['severity']}: {one['sentence']}; {one['way_out']}")
+        for one in data.get("findings", [])
+    ]
+
+
+def printable(text: str) -> str:
+    """Write what would steer a terminal, or is no text at all, as an escape: ``\\x1b``, ``\\udce9``.
+
+    Names of classes and files may hold anything; on Linux also bytes that are no UTF-8.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _counted(number: object, noun: str) -> str:
