@@ -5,12 +5,13 @@ This is where *frozen* is made true. ``fit`` uses it, and so can any training lo
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
 from torch import nn
 
-from autofreeze.errors import BackboneError
+from autofreeze.errors import BackboneError, ConfigError
 from autofreeze.groups import LayerGroups
 from autofreeze.layers import layer_groups, module_groups
 from autofreeze.regime import Regime
@@ -35,7 +36,7 @@ class BoundSchedule:
 
     Call :meth:`start_epoch` before each epoch and, for a rate curve that moves within the epoch,
     :meth:`start_step` before each step. Both set the model's modes: do not call ``model.train()`` after
-    them, since that would set frozen BatchNorm moving again.
+    them, since that would set frozen BatchNorm moving again. The optimizer's next step refuses it.
 
     Attributes:
         model: The model, changed in place.
@@ -57,7 +58,9 @@ class BoundSchedule:
         self._regime = regime
         self._parameters = _parameters_by_column(model, columns.groups)
         self._trainable: tuple[bool, ...] = ()
+        self._still: list[nn.Module] = []
         self.optimizer = make_optimizer(self._parameters, regime)
+        self.optimizer.register_step_pre_hook(partial(_refuse_movement, self._still))
 
     @property
     def trainable(self) -> tuple[bool, ...]:
@@ -101,9 +104,15 @@ class BoundSchedule:
         Clearing ``requires_grad`` does not hold a BatchNorm still: in train mode its running statistics
         follow every batch. Dropout and stochastic depth of frozen layers are off in eval mode too.
         """
+        # LeViT and its kin keep position biases in eval mode until train() or eval() is called: what they
+        # kept before the last steps would be stale where a group is frozen again.
+        self.model.eval()
+        self._still.clear()
         for name, module in self.model.named_modules():
             trains = self._trainable[self._columns.of_module[name]]
             module.training = trains and not (self._regime.norm == "eval" and _has_statistics(module))
+            if not module.training:
+                self._still.append(module)
 
     def _switch(self, trainable: tuple[bool, ...]) -> None:
         """Freeze and thaw: who goes on keeps its optimizer state, who comes in starts with none."""
@@ -137,14 +146,17 @@ def bind(
     Raises:
         BackboneError: No granularity gives the model these groups.
     """
+    auto = layer_groups(model, "auto", image_size)
     for granularity in ("auto", "coarse", "fine", len(schedule.groups) - 1):
-        groups = layer_groups(model, granularity, image_size)
+        try:
+            groups = auto if granularity == "auto" else layer_groups(model, granularity, image_size)
+        except BackboneError:
+            continue  # timm has no coarse layers for it, or it has fewer layers than the schedule
         if groups.names == schedule.groups:
             columns = Columns.of(model, groups)
             return BoundSchedule(schedule, model, columns, regime or Regime(), steps_per_epoch)
     raise BackboneError(
-        f"the schedule's groups are {', '.join(schedule.groups)}; this model has "
-        f"{', '.join(layer_groups(model, 'auto', image_size).names)}"
+        f"the schedule's groups are {', '.join(schedule.groups)}; this model has {', '.join(auto.names)}"
     )
 
 
@@ -171,6 +183,15 @@ def _parameters_by_column(model: nn.Module, groups: LayerGroups) -> tuple[tuple[
     if missing or len(named) != sum(len(group.parameters) for group in groups.groups):
         raise BackboneError(f"the layer groups do not cover the model; first difference: {missing[:1]}")
     return tuple(tuple(named[name] for name in group.parameters) for group in groups.groups)
+
+
+def _refuse_movement(still: list[nn.Module], *_: object) -> None:
+    """Refuse an optimizer step of a loop that has set frozen layers to training mode."""
+    if any(module.training for module in still):
+        raise ConfigError(
+            "frozen layers are in training mode, so their BatchNorm statistics move: model.train() was called "
+            "after start_epoch or start_step; call it before them, or set_modes() after it"
+        )
 
 
 def _has_statistics(module: nn.Module) -> bool:

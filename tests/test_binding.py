@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from autofreeze.binding import BoundSchedule, Columns, bind
-from autofreeze.errors import BackboneError
+from autofreeze.errors import BackboneError, ConfigError
 from autofreeze.layers import group_buffers, layer_groups
 from autofreeze.regime import Regime
 from autofreeze.schedule import Phase, Schedule
@@ -225,6 +225,36 @@ def test_modes_come_back_after_somebody_has_switched_to_eval(tie):
     assert [module.training for module in bound.model.modules()] == modes
 
 
+@pytest.mark.parametrize("norm", ["follow", "eval"])
+def test_a_loop_that_sets_frozen_layers_to_training_mode_is_refused_at_its_next_step(tie, norm):
+    bound = tie((2, 2), regime=Regime(norm=norm))
+    train_step(bound, 0)
+    bound.model.train()  # a habit of many loops
+    before = {name: p.detach().clone() for name, p in bound.model.named_parameters()}
+    bound.model(images()).square().mean().backward()
+    with pytest.raises(ConfigError, match=r"model.train\(\) was called after start_epoch"):
+        bound.optimizer.step()
+    assert all(torch.equal(p, before[name]) for name, p in bound.model.named_parameters())
+    bound.set_modes()
+    bound.optimizer.step()
+
+
+def test_a_group_that_is_frozen_again_computes_with_its_present_weights(tie):
+    """LeViT keeps its position biases in eval mode: those of the last validation would be stale."""
+    bound = tie((0.5, 9), (1, 0), name="levit_128s")
+    train_step(bound, 0)
+    bound.model.eval()
+    bound.model(images())
+    bound.set_modes()
+    train_step(bound, 1)
+    bound.start_step(2)
+    frozen = bound.model.forward_features(images())
+    for module in bound.model.modules():
+        if hasattr(module, "attention_bias_cache"):
+            module.attention_bias_cache = {}
+    assert torch.equal(bound.model.forward_features(images()), frozen)
+
+
 def test_norm_eval_keeps_the_statistics_of_trainable_groups_while_their_weights_train(tie):
     bound = tie((1, 5), regime=Regime(norm="eval"))
     before = {key: value.clone() for key, value in bound.model.state_dict().items()}
@@ -246,6 +276,22 @@ def test_every_granularity_binds_by_its_names():
         bound = bind(table(groups.names, (2, 1)), model, steps_per_epoch=3, image_size=32)
         bound.start_epoch(1)
         assert sum(bound.trainable) == 2
+
+
+def test_a_model_without_coarse_layers_binds_by_its_fine_ones():
+    import timm
+
+    with torch.device("meta"):
+        model = timm.create_model("rdnet_tiny", num_classes=3)
+    groups = layer_groups(model, "fine", 32)
+    bound = bind(table(groups.names, (1, 1)), model, image_size=32, regime=SGD)
+    assert len(bound.parameters) == len(groups)
+
+
+def test_a_schedule_of_more_groups_than_the_model_has_layers_is_refused_by_its_groups(tie):
+    names = tuple(f"group{number}" for number in range(99))
+    with pytest.raises(BackboneError, match=r"the schedule's groups are group0, .*this model has stem"):
+        table(names, (1, 1)).bind(tie((1, 1)).model, image_size=32)
 
 
 def test_a_schedule_for_other_groups_is_refused(tie, backbone):
