@@ -189,8 +189,8 @@ def _refuse_movement(still: list[nn.Module], *_: object) -> None:
     """Refuse an optimizer step of a loop that has set frozen layers to training mode."""
     if any(module.training for module in still):
         raise ConfigError(
-            "frozen layers are in training mode, so their BatchNorm statistics move: model.train() was called "
-            "after start_epoch or start_step; call it before them, or set_modes() after it"
+            "frozen layers are in training mode, so their BatchNorm statistics move: model.train() was "
+            "called after start_epoch or start_step; call it before them, or set_modes() after it"
         )
 
 

@@ -16,12 +16,16 @@ def line_of(job: Job, record: EpochRecord) -> str:
 
 
 def read_records(path: Path) -> dict[tuple[int, int], list[EpochRecord]]:
-    """Read every record of a run folder: (trial, fold) -> its epochs in order."""
+    """Read every record of a run folder: (trial, fold) -> its epochs in order.
+
+    A torn last line, which a search leaves that is killed or is writing at this moment, is passed over.
+    """
     curves: dict[tuple[int, int], list[EpochRecord]] = {}
     file = path / RECORDS
     if not file.exists():
         return curves
-    for line in file.read_text(encoding="utf-8").splitlines():
+    whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")
+    for line in whole.splitlines():
         entry = json.loads(line)
         curve = curves.setdefault((entry["trial"], entry["fold"]), [])
         record = EpochRecord.model_validate(entry["record"])

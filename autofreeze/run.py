@@ -58,6 +58,7 @@ class RunFolder:
             raise RunFolderError(f"cannot be written: {error.strerror}", where=str(path)) from None
         try:
             self._check_identity(dict(identity), command)
+            self._sweep()
             self.study = self._open_study()
             self._records = self._open_records()
         except BaseException:
@@ -72,6 +73,12 @@ class RunFolder:
             write_text(file, json.dumps(about, indent=2) + "\n")
             return
         check_same_study(self.path, identity)
+
+    def _sweep(self) -> None:
+        """Delete half-written files of a killed search; we hold the lock, so nobody is writing them."""
+        for pattern in (".run.json.*", ".report.json.*", ".report.md.*", "checkpoints/.*.pt.*"):
+            for half in self.path.glob(pattern):
+                half.unlink(missing_ok=True)
 
     def _open_records(self) -> IO[str]:
         repair(self.path / RECORDS)
@@ -132,7 +139,7 @@ def check_usable(path: Path, *, resume: bool) -> None:
             raise RunFolderError(
                 "holds a study already; go on with it by --resume, or choose another --out", where=str(path)
             )
-    elif any(entry.name != ".lock" for entry in path.iterdir()):
+    elif any(entry.name != ".lock" and not entry.match(".run.json.*") for entry in path.iterdir()):
         raise RunFolderError("is neither empty nor a run folder; choose another --out", where=str(path))
 
 

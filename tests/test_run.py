@@ -151,6 +151,32 @@ def test_a_torn_last_line_is_cut_off_and_kept_aside(folder, made_up, torn):
         assert run.study.user_attrs == {"before": 1, "after": 2}
 
 
+def test_a_torn_last_line_hinders_nobody_who_only_reads(folder, made_up):
+    job = made_up.job(0)
+    with RunFolder(folder, IDENTITY) as run:
+        for record in made_up.curve(job):
+            run.append(job, record)
+    with (folder / "records.jsonl").open("a") as stream:
+        stream.write('{"trial":0,"fold":1,"rec')
+    before = tree(folder)
+    assert read_records(folder) == {(0, 0): made_up.curve(job)}
+    assert tree(folder) == before
+
+
+def test_what_a_killed_writer_left_neither_shuts_the_folder_nor_stays(folder, made_up):
+    folder.mkdir()
+    (folder / ".run.json.x1").write_text("{")  # killed as the study was begun
+    with RunFolder(folder, IDENTITY) as run:
+        checkpoint = run.checkpoint(made_up.job(0))
+    checkpoint.parent.mkdir()
+    checkpoint.write_text("whole")
+    for name in (".report.json.x2", ".report.md.x3", f"checkpoints/.{checkpoint.name}.x4"):
+        (folder / name).write_text("half")
+    RunFolder(folder, IDENTITY, resume=True).close()
+    names = {path.name for path in folder.rglob("*") if path.is_file()} - {".lock"}
+    assert names == {"run.json", "study.journal", "records.jsonl", checkpoint.name}
+
+
 def test_a_whole_file_is_not_touched_by_the_repair(tmp_path):
     for text in (b"", b"{}\n", b"{}\n{}\n"):
         (tmp_path / "a").write_bytes(text)
