@@ -32,6 +32,9 @@ from autofreeze.study import Limits, LiveTrial, Study
 from autofreeze.trial import Workbench, run
 from autofreeze.values import did_you_mean
 
+LONGEST = 100_000
+"""Epochs of a run, at most."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -59,7 +62,7 @@ class SearchOptions:
             problems.append(f"trials: got {self.trials}; must be at least 1")
         if self.seconds is not None and not self.seconds > 0:
             problems.append(f"time: got {self.seconds:g} s; must be above zero")
-        if self.epochs is not None and not 0 < self.epochs <= 100_000:
+        if self.epochs is not None and not 0 < self.epochs <= LONGEST:
             problems.append(f"epochs: got {self.epochs:g}; must be above zero")
         if self.sampler not in SAMPLERS:
             problems.append(
@@ -129,7 +132,8 @@ class SearchSession:
 
     def _resolve(self, spec: SpaceSpec) -> Space:
         groups = self.bench.backbone.groups.names
-        batch_size = spec.resolve(groups, self.options.epochs or 10).fixed_regime.batch_size
+        # Read at the longest run, which every space fits: the batch size does not hang on it.
+        batch_size = spec.resolve(groups, self.options.epochs or LONGEST).fixed_regime.batch_size
         n_train = len(self.bench.splits[0].train)
         epochs = self.options.epochs or default_epochs(n_train, batch_size, self.options.steps)
         return spec.resolve(groups, epochs)

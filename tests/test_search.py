@@ -14,6 +14,9 @@ from autofreeze import api
 from autofreeze.records import read_records
 from autofreeze.results import Ending
 from autofreeze.run import RunFolder
+from autofreeze.searching import SearchOptions, SearchSession
+from autofreeze.task import Task
+from autofreeze.trial import Workbench
 
 GIVEN = {
     "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 2,
@@ -56,6 +59,18 @@ def test_a_search_finds_a_best_schedule_and_keeps_everything(unbroken):
         if trial.ending is Ending.COMPLETE and trial.same_as is None:
             for fold, value in enumerate(trial.fold_values):
                 assert read_records(out)[trial.number, fold][-1].value == value
+
+
+def test_a_space_is_fitted_to_the_length_that_the_data_decide(class_folders, tmp_path):
+    """So few images are trained on for 30 epochs: a warm-up of 15 fits."""
+    (tmp_path / "long.yaml").write_text("head_lr: 1e-3\nwarmup_epochs: {low: 0, high: 15}\n")
+    bench = Workbench.open(
+        Task(data=str(class_folders), model="test_resnet", from_scratch=True, image_size=32, device="cpu")
+    )
+    options = SearchOptions(space=str(tmp_path / "long.yaml")).decided()
+    session = SearchSession(bench, options, tmp_path / "run", display=None, command="")
+    assert session.space.epochs == 30
+    assert session.space.axes["warmup_epochs"].high == 15
 
 
 def test_the_same_search_again_gives_the_same_study(unbroken, class_folders, tmp_path):
