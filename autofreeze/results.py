@@ -183,7 +183,8 @@ class TrainResult(Value):
     """The trial's own curve, from the file."""
 
     same_curve: bool | None
-    """Whether both curves are equal to the bit; None when the data or the weights differ."""
+    """Whether both curves are equal to the bit, as far as the trial's own goes; None when the data or the
+    weights differ, or the file holds no curve."""
 
     test_value: float | None = None
     """Metric on the test split, when it was read."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from autofreeze.errors import ConfigError
+from autofreeze.errors import ConfigError, TrainingError
 from autofreeze.export.native import NativeFile
 from autofreeze.job import EpochRecord, Job
 from autofreeze.metrics import score
@@ -42,6 +42,7 @@ def train(
 
     Raises:
         InputError: Something given is wrong; nothing has been overwritten.
+        TrainingError: The loss or a gradient was not finite; there is no model.
     """
     native = NativeFile.load(file)
     out = Path(out)
@@ -66,6 +67,9 @@ def train(
         records.append(record)
         if on_epoch:
             on_epoch(record)
+    if records[-1].diverged:
+        checkpoint.unlink(missing_ok=True)
+        raise TrainingError(f"the training broke off: {records[-1].diverged}; no model was saved")
     save_model(
         model,
         model_path,
@@ -79,7 +83,8 @@ def train(
         and bench.dataset.fingerprint == native.data["fingerprint"]
     )
     curve = curve_of(records)
-    same = curve == native.curve if same_inputs else None
+    # A trial that was pruned has the first epochs alone; one that was never trained has none.
+    same = curve[: len(native.curve)] == native.curve if same_inputs and native.curve else None
     value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
     return TrainResult(
         model_path=model_path,

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from autofreeze import api, retraining
-from autofreeze.errors import ConfigError, RunFolderError
+from autofreeze.errors import ConfigError, RunFolderError, TrainingError
 from autofreeze.export.native import NativeFile
 from autofreeze.export.run import export_run
 from autofreeze.schedule import Schedule
@@ -79,6 +79,30 @@ def test_labels_and_preprocessing_lie_in_the_model(file, split_folders, tmp_path
     assert configuration["mean"] == [0.4, 0.5, 0.6]
     assert configuration["input_size"] == [3, 32, 32]
     assert metadata["architecture"] == "test_resnet"
+
+
+def changed(searched, path, **changes):
+    path.write_text(export_run(searched[1]).model_copy(update=changes).to_text())
+    return path
+
+
+def test_a_pruned_trials_curve_is_compared_as_far_as_it_goes(searched, split_folders, tmp_path):
+    native = export_run(searched[1])
+    file = changed(searched, tmp_path / "pruned.yaml", curve=native.curve[:1])
+    assert api.train(file, split_folders, out=tmp_path / "out").same_curve is True
+
+
+def test_a_training_that_diverges_leaves_no_model(searched, split_folders, tmp_path):
+    native = export_run(searched[1])
+    phases = [
+        {**phase, "lrs": [lr and 1e30 for lr in phase["lrs"]]}
+        for phase in native.schedule.model_dump()["phases"]
+    ]
+    wild = Schedule.model_validate({**native.schedule.model_dump(), "phases": phases})
+    file = changed(searched, tmp_path / "wild.yaml", schedule=wild)
+    with pytest.raises(TrainingError, match=r"non-finite .*no model was saved"):
+        api.train(file, split_folders, out=tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_other_images_give_no_verdict_on_the_curve(file, write_images, tmp_path):
