@@ -372,14 +372,19 @@ class Space:
 
     @property
     def fixed_regime(self) -> Regime:
-        """The regime with its fixed axes, and the defaults of those that are searched."""
-        return Regime(
-            **{
-                name: axis
-                for name, axis in self.axes.items()
-                if name in REGIME_AXES and not isinstance(axis, Range | Choice)
-            }
-        )
+        """The regime with its fixed axes, and the defaults of those that are searched.
+
+        Of an optimizer that is searched, the default where it is an option, else the first one.
+        """
+        fixed: dict[str, Any] = {
+            name: axis
+            for name, axis in self.axes.items()
+            if name in REGIME_AXES and not isinstance(axis, Range | Choice)
+        }
+        searched = self.axes.get("optimizer")
+        if isinstance(searched, Choice) and Regime().optimizer not in searched.options:
+            fixed["optimizer"] = searched.options[0]
+        return Regime(**fixed)
 
     def build(self, params: Mapping[str, Any]) -> tuple[Schedule, Regime]:
         """Build the schedule and the regime of a point of the space.
@@ -406,7 +411,9 @@ class Space:
         placed: dict[str, Any] = {}
         for name, axis in self.axes.items():
             if name not in params:
-                if isinstance(axis, Range | Choice):
+                if name == "optimizer" and isinstance(axis, Choice):
+                    placed[name] = self.fixed_regime.optimizer  # the one that the rates are for
+                elif isinstance(axis, Range | Choice):
                     placed[name] = _middle(axis)
                 continue
             value = _nearest(axis, params[name])

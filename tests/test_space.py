@@ -502,6 +502,22 @@ def test_all_baselines_are_points_of_the_default_space_in_a_usual_run():
     assert all(fitted.place(baseline.params) is not None for baseline in baselines(7, 12))
 
 
+@pytest.mark.parametrize("options", ["[sgd, adamw]", "[adamw, sgd]", "[sgd]"])
+def test_a_baseline_has_the_rates_of_the_optimizer_that_it_is_placed_with(options):
+    fitted = space(
+        f"head_lr: {{low: 1e-4, high: 1, log: true}}\nbackbone_ratio: {{low: 0.01, high: 1, log: true}}\n"
+        f"rates: [one, decay]\nunfreeze_depth: {{low: 0, high: all}}\noptimizer: {options}\n"
+    )
+    rates = {
+        name: {b.name: b.params["head_lr"] for b in baselines(fitted.n_backbone, fitted.epochs, name)}
+        for name in ("adamw", "sgd")
+    }
+    for baseline in baselines(fitted.n_backbone, fitted.epochs, fitted.fixed_regime.optimizer):
+        placed = fitted.place(baseline.params)
+        if placed is not None:
+            assert placed["head_lr"] == pytest.approx(rates[placed["optimizer"]][baseline.name])
+
+
 def test_a_point_outside_the_space_has_no_place():
     fitted = space(
         "head_lr: {low: 1e-3, high: 1e-2, log: true}\nwarmup_epochs: {low: 0, high: 2}\nfreeze_stem: false\n"
