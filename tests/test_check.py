@@ -332,6 +332,26 @@ def test_a_near_duplicate_in_three_parts_is_told_once_for_each_that_is_scored(fo
     }
 
 
+def test_of_many_classes_the_smallest_are_named(tmp_path, cache, capsys):
+    for number in range(60):
+        (tmp_path / "data" / f"c{number:02}").mkdir(parents=True)
+        for image in range(4 if number == 37 else 5):
+            flat(tmp_path / "data", f"c{number:02}/{image}.png", (number, image, 0))
+    checked = check(tmp_path / "data", cache_folder=cache, test_share=0.4)
+    told = {finding.kind: finding.sentence for finding in checked.findings}
+    assert (
+        "(c37 2, c00 3, c01 3, c02 3, c03 3, c04 3, c05 3, c06 3, c07 3, c08 3 and 50 more)"
+        in told["few_in_train"]
+    )
+    assert told["few_in_test"].count("c") < 40
+    assert main(["check", str(tmp_path / "data"), "--cache", str(cache)]) == 0
+    output = capsys.readouterr().out
+    assert "c29" in output
+    assert "c30" not in output
+    assert "and 30 more (--json has all)" in output
+    assert next(line for line in output.splitlines() if line.split()[:1] == ["all"]).split()[-1] == "299"
+
+
 def test_findings_come_by_severity(planted, cache):
     checked = check(planted[0], cache_folder=cache)
     severities = [finding.severity for finding in checked.findings]
@@ -545,8 +565,8 @@ def test_names_are_shown_as_text_whatever_they_hold(tmp_path, capsys, monkeypatc
     ids=["utf-8", "ascii", "json"],
 )
 def test_names_that_are_no_text_break_nothing(folder, cache, encoding, as_json):
-    os.rename(folder / "train/ant", os.fsencode(folder) + b"/train/caf\xe9")
-    os.rename(folder / "test/ant", os.fsencode(folder) + b"/test/caf\xe9")
+    for part in ("train", "test"):
+        (folder / part / "ant").rename(folder / part / "caf\udce9")  # the byte 0xe9, which is no UTF-8
     done = subprocess.run(
         [sys.executable, "-m", "autofreeze.cli", "check", folder, "--cache", cache, *as_json],
         capture_output=True,

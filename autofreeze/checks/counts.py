@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from autofreeze.checks.words import classes_where, counted, verb
+from autofreeze.checks.words import classes_where, counted, some, verb
 from autofreeze.data import Dataset, Part
 from autofreeze.findings import Finding
 from autofreeze.metrics import resolve_metric
@@ -23,7 +23,7 @@ def missing_classes(dataset: Dataset) -> Iterator[Finding]:
             yield Finding(
                 kind=f"missing_from_{part}",
                 severity="warning",
-                sentence=f"{part} has no image of {', '.join(missing)}, so it does not say how well "
+                sentence=f"{part} has no image of {some(missing)}, so it does not say how well "
                 f"{verb(len(missing), 'that class is', 'those classes are')} told apart",
                 way_out=f"add images to {part}" + (", or split again (--resplit)" if part == "val" else ""),
             )
@@ -98,5 +98,6 @@ def small_parts(dataset: Dataset) -> Iterator[Finding]:
 
 
 def _counted(dataset: Dataset, part: Part, names: Sequence[str]) -> str:
+    """Name classes with their images, the smallest first."""
     counts = dict(zip(dataset.classes, dataset.counts[part], strict=True))
-    return ", ".join(f"{name} {counts[name]}" for name in names)
+    return some([f"{name} {counts[name]}" for name in sorted(names, key=counts.__getitem__)])

@@ -40,6 +40,12 @@ def names_of(dataset: Dataset, ids: Indices) -> tuple[tuple[str, ...], ...]:
     return tuple((dataset.paths[image],) for image in ids)
 
 
+def some(names: Sequence[str], most: int = 10) -> str:
+    """Name things, the first ones alone where there are many."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def percent(share: float) -> str:
     """Write a share: ``0.4 %``."""
     return f"{100 * share:.2g} %"

@@ -15,6 +15,9 @@ STYLES: dict[Severity, str] = {"stops": "bold red", "warning": "yellow", "note":
 CASES_SHOWN = 3
 """Cases of a finding that the text names; JSON names all."""
 
+CLASSES_SHOWN = 30
+"""Classes with a row of their own; JSON has all."""
+
 
 def show(report: DataReport, console: Console) -> None:
     """Print what was found: images by part and class, then the findings by severity."""
@@ -40,8 +43,11 @@ def counts_table(report: DataReport) -> Table:
     for part, counts in held.items():
         table.add_column(part, footer=f"{sum(counts):,}", justify="right")
     table.add_column("all", footer=f"{total:,}", justify="right")
-    for name, *row in zip(report.classes, *held.values(), strict=True):
+    rows = list(zip(report.classes, *held.values(), strict=True))
+    for name, *row in rows[:CLASSES_SHOWN]:
         table.add_row(Text(printable(name)), *(f"{count:,}" for count in row), f"{sum(row):,}")
+    if len(rows) > CLASSES_SHOWN:
+        table.add_row(Text(f"and {len(rows) - CLASSES_SHOWN:,} more (--json has all)", style="dim"))
     return table
 
 

@@ -90,8 +90,8 @@ def conditions(data: Mapping[str, Any], backbone: Mapping[str, Any]) -> list[str
     values, origins = backbone["preprocessing"], backbone["preprocessing_from"]
     chosen = ", ".join(f"{name} {_short(value)} ({origins.get(name, '?')})" for name, value in values.items())
     return [
-        f"data: {printable(data['name'])}, {len(data['classes'])} classes, images: {counts}; each trial is scored on "
-        f"{scored:,} images in {rounds}",
+        f"data: {printable(data['name'])}, {len(data['classes'])} classes, images: {counts}; each trial is "
+        f"scored on {scored:,} images in {rounds}",
         f"backbone: {backbone['model']}, "
         + "; ".join(dict.fromkeys((backbone["source"], backbone["coverage"]))),
         f"preprocessing: {chosen}",
@@ -254,7 +254,7 @@ def found(data: Mapping[str, Any]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Write what would steer a terminal, or is no text at all, as an escape: ``\\x1b``, ``\\udce9``.
+    r"""Write what would steer a terminal, or is no text at all, as an escape: ``\x1b``, ``\udce9``.
 
     Names of classes and files may hold anything; on Linux also bytes that are no UTF-8.
     """
