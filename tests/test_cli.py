@@ -257,6 +257,13 @@ def test_help_does_not_import_torch(arguments):
     assert done.stdout
 
 
+@pytest.mark.parametrize("group", [(), ("spaces",)], ids=["autofreeze", "spaces"])
+def test_the_list_of_commands_cuts_no_sentence_off(group, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*group, "--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
 @pytest.mark.parametrize("command", ["report", "export"])
 def test_report_and_export_do_not_import_torch(searched, command):
     code = (

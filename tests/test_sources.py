@@ -129,7 +129,7 @@ BAD_TABLES = {
     "unlike any": (["path,label,age", "a.png,x,3"], "column age: unknown; known: path, label, split, group"),
     "nameless column": (["path,label,", "a.png,x,"], "line 1: column without a name: unknown"),
     "column twice": (["path,label,label", "a.png,x,x"], "line 1: column label: there is more than one"),
-    "missing file": (["path,label", "a.png,x", "c.png,y"], "line 3: c.png: no such file"),
+    "missing file": (["path,label", "a.png,x", "c.png,y"], "line 3: c.png: no such file below the CSV"),
     "backslashes": (["path,label", "d\\e.png,y"], "d\\e.png: no such file; write folders with forward"),
     "a folder": (["path,label", "d,y"], "line 2: d: is a folder; name an image"),
     "no path": (["path,label", ",y"], "line 2: no path"),
@@ -190,7 +190,7 @@ def test_all_faults_of_a_csv_are_told_at_once_and_in_order(tmp_path):
 
 def test_ten_faults_are_named_and_the_rest_counted(tmp_path):
     told = problems_of(table(tmp_path, "path,label", *(f"{n}.png,x" for n in range(1234)))).splitlines()
-    assert told[9] == "line 11: 9.png: no such file"
+    assert told[9] == "line 11: 9.png: no such file below the CSV file's folder"
     assert told[10:] == ["and 1,224 more"]
 
 
@@ -480,7 +480,7 @@ def test_pixels_of_another_shape_or_mode_are_another_image():
 
 
 BAD_READERS = {
-    "unknown": ("torch/cifar11", "torch/cifar11: unknown; did you mean cifar10"),
+    "unknown": ("torch/cifar11", "no such data set; did you mean cifar10"),
     "nothing": ("torch/", "names no data set; give torch/NAME"),
     "no folder": ("torch/image_folder", "give the folder: torch/image_folder@FOLDER"),
     "missing folder": ("torch/image_folder@/no/where", "no such folder: /no/where"),

@@ -76,6 +76,16 @@ def test_show_with_a_model_gives_the_numbers_for_its_groups_and_the_length(run):
     assert "not used" in row(run("show", "quick", *MODEL)[1], "group_offset")
 
 
+@pytest.mark.parametrize("width", ["60", "80"])
+def test_show_cuts_nothing_off_on_a_narrow_terminal(run, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", width)
+    for name in ("thorough", "surgical"):
+        _, output, _ = run("show", name, *MODEL)
+        assert "…" not in output
+        assert "label_smoothing " in output
+        assert max(map(len, output.splitlines())) <= int(width)
+
+
 def test_show_reads_a_file_too(run, mine):
     status, output, _ = run("show", mine("shape: chain_thaw\nhead_lr: [0.1, 1]\n"))
     assert status == 0

@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (search, check, suggest, export, train, report, groups, demo):
+for command in (demo, check, suggest, search, report, export, train, groups):
     app.command()(command)
 app.add_typer(spaces, name="spaces")
 

@@ -17,7 +17,7 @@ def check(
     resplit: Resplit = False,
     cache: Cache = None,
 ) -> None:
-    """Check the images before anything is trained: unreadable files, leaks between splits, small classes."""
+    """Check the images before anything is trained. Unreadable files, leaks between splits, small classes."""
     import json
 
     from rich.console import Console

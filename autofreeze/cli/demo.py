@@ -15,7 +15,7 @@ def demo(
     trials: Annotated[int, typer.Option(help="Trials of the search, baselines included.")] = 12,
     seed: Annotated[int, typer.Option(help="Decides which digits train, and the search.")] = 0,
 ) -> None:
-    """Search on real handwriting, without a network, and test what the best schedule gains."""
+    """Search on real handwriting, without a network. At the end a test of what the best schedule gains."""
     options.needs(trials >= 1, f"trials: got {trials}; must be at least 1")
     from rich.console import Console
 

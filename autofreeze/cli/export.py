@@ -19,7 +19,7 @@ def export(
     trial: Annotated[int | None, typer.Option(help="Which trial. Default: the best.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a schedule that a search found as YAML, with all that is needed to train by it."""
+    """Write a schedule that a search found as YAML. The file has all that is needed to train by it."""
     from autofreeze.documents import write_text
     from autofreeze.export.run import export_run
     from autofreeze.report.files import folder_of

@@ -10,7 +10,7 @@ def report(
     dataset: DatasetName = None,
     as_json: OutputJson = False,
 ) -> None:
-    """Show the report of a search again, also while it runs; of several data sets, their summary."""
+    """Show the report of a search again, also while it runs. Of several data sets, their summary."""
     import json
 
     from rich.console import Console

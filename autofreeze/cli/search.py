@@ -34,7 +34,7 @@ def search(
     data: Annotated[
         list[str],
         typer.Argument(
-            metavar="DATA...",
+            metavar="DATA",
             help=f"{options.WHAT_DATA_IS} Of several, each is searched.",
             show_default=False,
         ),
@@ -100,7 +100,7 @@ def search(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the run folder.")] = False,
     train: Annotated[bool, typer.Option("--train", help="Train by the best schedule afterwards.")] = False,
 ) -> None:
-    """Search the best schedule for DATA: one command, one measured answer."""
+    """Search the best schedule for DATA. One command, one measured answer."""
     from autofreeze.budget import parse_duration
 
     limit = parse_duration(time, option="--time") if time is not None else None

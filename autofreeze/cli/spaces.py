@@ -49,7 +49,7 @@ def show(
     groups: Groups = "auto",
     image_size: ImageSize = None,
 ) -> None:
-    """Show what a search space tries; with --model also for its layer groups."""
+    """Show what a search space tries. With --model also for its layer groups."""
     from rich.console import Console
 
     from autofreeze.report.spaces import render
@@ -67,7 +67,7 @@ def validate(
     groups: Groups = "auto",
     image_size: ImageSize = None,
 ) -> None:
-    """Check a space file: all problems at once, with lines; exit status 2 when there are any."""
+    """Check a space file: all problems at once, with lines. Exit status 2 when there are any."""
     from autofreeze.report.spaces import n_searched
     from autofreeze.spacefiles import check_space
 
@@ -97,7 +97,7 @@ def schema(
     ] = None,
     force: Force = False,
 ) -> None:
-    """Write the JSON Schema of a space file, for editors that check while one types."""
+    """Write the JSON Schema of a space file. Editors check by it while one types."""
     import json
 
     from autofreeze.documents import write_text

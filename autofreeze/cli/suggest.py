@@ -53,7 +53,7 @@ def suggest(
     cache: Cache = None,
     cache_size: CacheSize = None,
 ) -> None:
-    """Write a schedule for DATA by rule, without a search; the reasons go to standard error."""
+    """Write a schedule for DATA by rule, without a search. The reasons go to standard error."""
     options.needs(
         force or output is None or not output.exists(), f"{output} exists already; --force overwrites it"
     )

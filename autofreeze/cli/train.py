@@ -33,7 +33,7 @@ def train(
         bool, typer.Option("--test", help="Read the test split once at the end; the read is noted.")
     ] = False,
 ) -> None:
-    """Train by an exported schedule: safetensors with labels and preprocessing."""
+    """Train by an exported schedule. Writes safetensors with labels and preprocessing."""
     task = {
         "weights": str(weights) if weights else None,
         "device": device,

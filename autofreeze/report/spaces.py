@@ -52,13 +52,14 @@ def render(spec: SpaceSpec, fitted: Space | None = None, model: str = "") -> Tab
         groups = ", ".join(fitted.groups)
         title += f"; for {model} ({groups}) and {fitted.epochs:g} epochs: {len(fitted.searched)} axes"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
-    table.add_column("axis", no_wrap=True)
-    table.add_column("tries", no_wrap=True)
+    names = (*SCHEDULE_AXES[spec.shape], *REGIME_AXES)
+    table.add_column("axis", no_wrap=True, min_width=max(map(len, names)))
+    table.add_column("tries")
     if fitted is not None:
-        table.add_column("for this model", no_wrap=True)
+        table.add_column("for this model")
     table.add_column("what", overflow="fold")
     defaults = DEFAULTS | Regime().model_dump()
-    for name in (*SCHEDULE_AXES[spec.shape], *REGIME_AXES):
+    for name in names:
         axis = spec.axes[name] if name in spec.axes else defaults[name]
         cells = [name, words(axis) + ("" if name in spec.axes else " (default)")]
         if fitted is not None:

@@ -271,7 +271,7 @@ def _list_torch(name: str, rest: str) -> Listing:
     known, _, folder = rest.partition("@")
     known = {"folder": "image_folder", "inat": "inaturalist"}.get(known.lower(), known.lower())
     if known not in TORCH_SPLITS:
-        raise DataError(f"torch/{known}: unknown{did_you_mean(known, list(TORCH_SPLITS))}", where=name)
+        raise DataError(f"no such data set{did_you_mean(known, list(TORCH_SPLITS))}", where=name)
     root = Path(folder).expanduser() if folder else Path(get_dir()).parent / "datasets"
     wanted: list[tuple[Part | None, str]] = [(part, part) for part in TORCH_SPLITS[known]]
     passed: list[str] = []

@@ -196,7 +196,9 @@ def _path_faults(root: Path) -> Callable[[_Row], str]:
         try:
             mode = file.lstat().st_mode
         except (OSError, ValueError):
-            hint = "; write folders with forward slashes" if "\\" in row.path else ""
+            hint = (
+                "; write folders with forward slashes" if "\\" in row.path else " below the CSV file's folder"
+            )
             return f"{row.path}: no such file{hint}"
         if file.parent not in folders:
             folders[file.parent] = leads_out(file.parent, root)
