@@ -18,6 +18,7 @@ from autofreeze.errors import BackboneError, ConfigError
 from autofreeze.groups import Granularity, LayerGroups, lies_under
 from autofreeze.layers import classifier_modules, layer_groups
 from autofreeze.preprocessing import Channels, Preprocessing
+from autofreeze.quiet import quiet
 from autofreeze.values import did_you_mean
 from autofreeze.weights import PreprocessingHints, WeightsFile, read_weights, tensors_digest
 
@@ -282,7 +283,7 @@ def _first_line(error: Exception) -> str:
 def _from_hub(name: str, options: Mapping[str, Any]) -> tuple[Mapping[str, Tensor], str]:
     """Let timm fetch pretrained weights, with their own head so that timm checks every tensor."""
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), quiet("huggingface_hub"), quiet("timm"):
             donor = timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # noqa: BLE001 - the network, the hub and the cache fail in many ways
         raise BackboneError(

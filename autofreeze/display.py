@@ -43,7 +43,7 @@ class Display:
             disable=not self._live,
         )
         self._bars: dict[str, TaskID] = {}
-        self._told = 0.0
+        self._doing, self._since, self._told = "", 0.0, 0.0
         self._metric = "top1"
 
     @contextmanager
@@ -57,13 +57,16 @@ class Display:
         self._progress.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def preparing(self, doing: str, done: int, total: int) -> None:
-        """Tell how far a preparation has come: a bar, or a line every ten seconds."""
+        """Tell how far it has come: a bar, or a line every ten seconds and at the end of long ones."""
         if self._live:
             self._bar(doing, done, total)
-        elif done == total or time.monotonic() - self._told > 10:
-            if self._told or done == total > 1000:
-                self.tell(f"{doing}: {done:,} of {total:,}")
-            self._told = time.monotonic()
+            return
+        now = time.monotonic()
+        if doing != self._doing:
+            self._doing, self._since, self._told = doing, now, now
+        if now - self._told > 10 or (done == total and now - self._since > 2):
+            self.tell(f"{doing}: {done:,} of {total:,}")
+            self._told = now
 
     def begin(self, trials: int, results: tuple[TrialResult, ...], metric: str = "top1") -> None:
         """Turn to the search on one data set.

@@ -55,7 +55,9 @@ class RunFolder:
                 "another search is using this folder; wait for it, or choose another --out", where=str(path)
             ) from None
         except OSError as error:
-            raise RunFolderError(f"cannot be written: {error.strerror}", where=str(path)) from None
+            raise RunFolderError(
+                f"cannot be written: {error.strerror}; choose another --out", where=str(path)
+            ) from None
         try:
             self._check_identity(dict(identity), command)
             self._sweep()

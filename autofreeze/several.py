@@ -149,7 +149,9 @@ class SeveralSearch:
                 where=str(self.out),
             ) from None
         except OSError as error:
-            raise RunFolderError(f"cannot be written: {error.strerror}", where=str(self.out)) from None
+            raise RunFolderError(
+                f"cannot be written: {error.strerror}; choose another --out", where=str(self.out)
+            ) from None
         try:
             if holds_several(self.out):
                 before = read_any(self.out)

@@ -59,6 +59,8 @@ class Workbench:
             keep_freed_memory()
         if task.threads:
             torch.set_num_threads(task.threads)
+        if progress and task.weights is None and not task.from_scratch:
+            progress("fetching weights from the hub", 0, 1)
         backbone = load_backbone(task.model, **task.backbone_options())
         checked = check(
             task.data,

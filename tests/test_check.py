@@ -606,3 +606,37 @@ def test_what_counts_as_an_image_is_what_timm_takes_for_one():
     from autofreeze.sources.folder import IMAGE_SUFFIXES
 
     assert IMAGE_SUFFIXES == IMG_EXTENSIONS
+
+
+def many(root: Path, part: str, *counts: int) -> None:
+    """Write tiny pictures, no two alike: a count for each of the classes ant, bee, …"""
+    rng = np.random.default_rng(len(part))
+    for name, count in zip(("ant", "bee"), counts, strict=True):
+        (root / part / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(root / part / name / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "kinds"),
+    [
+        ((5, 9), (10, 10), set()),
+        ((4, 9), (10, 10), {"few_in_train"}),
+        ((5, 9), (9, 10), {"few_in_test"}),
+    ],
+    ids=["enough of each", "four to train on", "nine to test on"],
+)
+def test_a_class_is_small_below_five_training_and_ten_test_images(tmp_path, cache, train, test, kinds):
+    many(tmp_path / "data", "train", *train)
+    many(tmp_path / "data", "test", *test)
+    checked = check(tmp_path / "data", cache_folder=cache, image_size=8)
+    assert {finding.kind for finding in checked.findings} & {"few_in_train", "few_in_test"} == kinds
+
+
+@pytest.mark.parametrize(("n", "severity"), [(138, "warning"), (139, "note")])
+def test_a_test_part_that_measures_worse_than_five_points_is_a_warning(tmp_path, cache, n, severity):
+    many(tmp_path / "data", "train", 6, 6)
+    many(tmp_path / "data", "test", n - 60, 60)
+    checked = check(tmp_path / "data", cache_folder=cache, image_size=8)
+    assert [finding.severity for finding in checked.findings if finding.kind == "small_test"] == [severity]

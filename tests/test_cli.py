@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import filelock
 import pytest
@@ -199,6 +200,13 @@ def test_a_folder_of_other_things_is_left_alone(refused, class_folders, tmp_path
     (tmp_path / "thesis" / "main.tex").write_text("mine")
     errors = refused("search", class_folders, *SEARCH, "--out", tmp_path / "thesis")
     assert "neither empty nor a run folder" in errors
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that nobody can write to: /proc")
+def test_a_run_folder_that_cannot_be_written_is_told(refused, class_folders):
+    errors = refused("search", class_folders, *SEARCH, "--out", "/proc/runs/photos")
+    assert errors.startswith("autofreeze: /proc/runs/photos: ")
+    assert "choose another --out" in errors
 
 
 @pytest.mark.parametrize("command", ["export", "report"])

@@ -27,7 +27,7 @@ RATES = {"head_lr": 3e-3, "backbone_ratio": 0.1}
         (recipes.full(GROUPS, 6, unfreeze_depth=1, **RATES), "train layer2 from the start, the rest frozen, "),
         (recipes.lp_ft(GROUPS, 6, warmup_epochs=1.5, **RATES), "train the head alone for 1.5 epochs, then everything, "),
         (recipes.lp_ft(GROUPS, 6, warmup_epochs=2, unfreeze_depth=2, **RATES), "train the head alone for 2 epochs, then layer1 to layer2, "),
-        (recipes.gradual(GROUPS, 6, warmup_epochs=1, unfreeze_every=1, **RATES), "train the head alone for 1 epochs, then thaw everything step by step, "),
+        (recipes.gradual(GROUPS, 6, warmup_epochs=1, unfreeze_every=1, **RATES), "train the head alone for 1 epoch, then thaw everything step by step, "),
         (recipes.gradual(GROUPS, 6, unfreeze_every=1, unfreeze_depth=2, **RATES), "train from the head down, thawing layer1 to layer2 step by step, "),
         (recipes.one_block(GROUPS, 6, block=1, **RATES), "train the head and layer1 alone, "),
         (recipes.chain_thaw(GROUPS, 6, **RATES), "train the head, then each group alone, then everything, "),
@@ -47,7 +47,7 @@ def test_every_table_has_a_sentence_without_gaps(rows):
     words = sentence(Schedule(groups=GROUPS, phases=tuple(Phase(epochs=1, lrs=tuple(row)) for row in rows)))
     assert not set("{}") & set(words)
     assert ", ," not in words
-    assert words.endswith(f"{len(rows)} epochs")
+    assert words.endswith(f"{len(rows)} epochs" if len(rows) > 1 else ", 1 epoch")
 
 
 def result(*found: Ending) -> StudyResult:

@@ -9,11 +9,11 @@ import pytest
 
 from autofreeze import api, searching
 from autofreeze.cli import main
-from autofreeze.errors import InputError, RunFolderError
+from autofreeze.errors import DataError, InputError, RunFolderError
 from autofreeze.report.files import read_any, read_report
 from autofreeze.results import UNDER_WAY
 from autofreeze.run import RunFolder
-from autofreeze.several import folder_names
+from autofreeze.several import folder_names, gather
 
 GIVEN = {
     "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1, "folds": 1,
@@ -239,3 +239,16 @@ def test_none_and_one_twice_are_refused(data, tmp_path):
         api.search_all([data[0], data[0]], out=tmp_path / "run", **GIVEN)
     with pytest.raises(InputError, match="none given"):
         api.search_all([], out=tmp_path / "run", **GIVEN)
+
+
+@pytest.mark.parametrize(
+    ("total", "words"),
+    [
+        (2, "no images"),
+        (3, "nothing was begun, since 2 of 3 cannot be searched\n  a: no images\n  b: no images"),
+    ],
+    ids=["all", "some"],
+)
+def test_what_is_wrong_with_all_alike_is_told_once_and_what_is_wrong_with_some_by_name(total, words):
+    same = [("a", DataError("no images")), ("b", DataError("no images"))]
+    assert str(gather(same, total)).replace(":\n", "\n") == words

@@ -1,6 +1,7 @@
 """Several data sets in one report: the best schedule of each, on the terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -24,7 +25,7 @@ def render(summary: SummaryResult) -> RenderableType:
         _figures(summary.datasets),
     ]
     for one in summary.datasets:
-        parts.append(Text(f"{one.name}: {_in_words(one)}"))
+        parts.append(Text(f"{title(one)}: {_in_words(one)}"))
         if one.trials:
             parts.append(Padding(Text(_spent(one)), (0, 0, 0, 2)))
     parts += [Text(), Text(UNCONFIRMED), Text(f"all together: {duration(summary.seconds)}")]
@@ -50,6 +51,11 @@ def _figures(datasets: Sequence[DatasetOutcome]) -> Table:
             lead_words(one.metric, one.lead_over.get("full")) or "–",
         )
     return table
+
+
+def title(one: DatasetOutcome) -> str:
+    """Name a data set; by its place too, where its folder had to have another name."""
+    return one.name if one.name == Path(one.data).name else f"{one.name} ({one.data})"
 
 
 def _in_words(one: DatasetOutcome) -> str:

@@ -15,8 +15,8 @@ RECIPE_WORDS = {
     "full": "train everything from the start",
     "frozen_stem": "train everything but {frozen} from the start",
     "last_groups": "train {trained} from the start, the rest frozen",
-    "lp_ft": "train the head alone for {warmup} epochs, then {trained}",
-    "gradual": "train the head alone for {warmup} epochs, then thaw {trained} step by step",
+    "lp_ft": "train the head alone for {warmup}, then {trained}",
+    "gradual": "train the head alone for {warmup}, then thaw {trained} step by step",
     "one_block": "train the head and {trained} alone",
     "chain_thaw": "train the head, then each group alone, then everything",
 }
@@ -35,9 +35,13 @@ def sentence(schedule: Schedule) -> str:
         words = RECIPE_WORDS.get(recipe, "train as the table says").format(
             frozen=_names(frozen, backbone),
             trained=_names(trained, backbone),
-            warmup=f"{schedule.warmup_epochs:g}",
+            warmup=_epochs(schedule.warmup_epochs),
         )
-    return f"{words}, {_rates(schedule)}, {schedule.curve_words}, {schedule.epochs:g} epochs"
+    return f"{words}, {_rates(schedule)}, {schedule.curve_words}, {_epochs(schedule.epochs)}"
+
+
+def _epochs(number: float) -> str:
+    return f"{number:g} {'epoch' if number == 1 else 'epochs'}"
 
 
 def _names(names: list[str], backbone: tuple[str, ...]) -> str:

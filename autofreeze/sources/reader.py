@@ -4,7 +4,6 @@ Readers that stream their images are refused: a search reads every image many ti
 """
 
 import hashlib
-import logging
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from timm.data.readers.reader_factory import create_reader
 from torch.hub import get_dir
 
 from autofreeze.errors import DataError
+from autofreeze.quiet import quiet
 from autofreeze.sources.listing import (
     DIGEST_BYTES,
     PART_NAMES,
@@ -179,7 +179,7 @@ def _list_hfds(name: str, rest: str) -> Listing:
     local = Path(rest).expanduser()
     place = str(local.resolve()) if local.exists() else rest
     way_out = "or give its files as a local folder: hfds/FOLDER"
-    with _told(name, way_out, hub.exceptions.DatasetsError), _quiet("huggingface_hub"):
+    with _told(name, way_out, hub.exceptions.DatasetsError), quiet("huggingface_hub"):
         found = hub.load_dataset(place)
         wanted, passed = _parts_of(list(found), name)
         features = next(iter(found.values())).features
@@ -356,15 +356,3 @@ def _told(name: str, way_out: str, *kinds: type[Exception]) -> Iterator[None]:
             f"cannot be had: {reason}; where there is no network, fetch it elsewhere first, {way_out}",
             where=name,
         ) from error
-
-
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    """Keep the remarks of a library on every attempt to connect off the terminal."""
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
