@@ -83,7 +83,7 @@ def search(
             "holds a search on several data sets; give all of them, or choose another --out", where=str(out)
         )
     check_usable(out, resume=resume)
-    bench = Workbench.open(settings, progress=display.preparing if display else None)
+    bench = _open(settings, display)
     session = SearchSession(bench, options, out, display=display, command=command)
     session.check()
     left = None if time_limit is None else time_limit - (time.monotonic() - began)
@@ -205,7 +205,7 @@ def _open_all(settings: Sequence[Task], display: Display | None) -> list[Workben
         if display and len(settings) > 1:
             display.tell(f"opening {task.data}")
         try:
-            bench = Workbench.open(task, progress=display.preparing if display else None)
+            bench = _open(task, display)
         except InputError as error:
             problems.append((task.data, error))
             continue
@@ -215,6 +215,14 @@ def _open_all(settings: Sequence[Task], display: Display | None) -> list[Workben
     if problems:
         raise gather(problems, len(settings))
     return benches
+
+
+def _open(task: Task, display: Display | None) -> Workbench:
+    """Open a task, and show how far that is."""
+    if display is None:
+        return Workbench.open(task)
+    with display.shown():
+        return Workbench.open(task, progress=display.preparing)
 
 
 def command_line() -> str:

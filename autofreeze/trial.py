@@ -21,6 +21,8 @@ from autofreeze.stores import DecodedStore, open_decoded_store
 from autofreeze.task import Task
 from autofreeze.training import Examples, fit
 
+FETCHING = "fetching weights from the hub"
+
 
 @dataclass(frozen=True)
 class Workbench:
@@ -59,9 +61,12 @@ class Workbench:
             keep_freed_memory()
         if task.threads:
             torch.set_num_threads(task.threads)
-        if progress and task.weights is None and not task.from_scratch:
-            progress("fetching weights from the hub", 0, 1)
+        fetches = task.weights is None and not task.from_scratch
+        if progress and fetches:
+            progress(FETCHING, 0, 1)
         backbone = load_backbone(task.model, **task.backbone_options())
+        if progress and fetches:
+            progress(FETCHING, 1, 1)
         checked = check(
             task.data,
             seed=task.split_seed,

@@ -341,3 +341,24 @@ def test_a_search_on_real_photos_works(real_data, tmp_path, capsys):
     (trial,) = json.loads((tmp_path / "run" / "report.json").read_text())["trials"]
     assert trial["ending"] == "complete"
     assert trial["value"] > 0.5
+
+
+def test_the_groups_of_a_model_are_shown_with_modules_parameters_work_and_boundaries(capsys):
+    assert main(["groups", "test_resnet", "--image-size", "64"]) == 0
+    text = capsys.readouterr().out
+    assert "test_resnet, 6 layer groups at 64 px" in text
+    assert main(["groups", "test_resnet", "--image-size", "64", "--json"]) == 0
+    groups = json.loads(capsys.readouterr().out)["groups"]
+    assert [group["name"] for group in groups] == ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
+    assert sum(group["work_share"] for group in groups) == pytest.approx(1)
+    for group in groups:
+        assert group["name"] in text
+        assert f"{group['n_parameters']:,}" in text
+        assert f"{100 * group['work_share']:.1f} %" in text
+
+
+def test_a_search_can_train_by_its_best_schedule_at_once(split_folders, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["search", str(split_folders), *SEARCH, "--epochs", "1", "--out", str(out), "--train"]) == 0
+    assert (out / "best-model" / "model.safetensors").exists()
+    assert "the curve equals the trial's to the bit" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import filelock
@@ -183,7 +184,7 @@ def test_ctrl_c_ends_the_whole_search_with_a_report_and_it_can_go_on(data, tmp_p
     summary = read_any(out)
     assert summary.cut_short == "interrupted"
     assert [one.trials for one in summary.datasets] == [1, 0]
-    assert "photos-2: not begun" in capsys.readouterr().out
+    assert re.search(r"photos-2 \(\w+/photos\): not begun", capsys.readouterr().out)
     monkeypatch.setattr(RunFolder, "append", append)
     assert main([*command, "--resume"]) == 0
     assert [(one.trials, one.cut_short) for one in read_any(out).datasets] == [(2, ""), (2, "")]

@@ -47,10 +47,14 @@ def train(
 def train_by(file: Path, data: str | Path, out: Path, task: dict[str, Any], *, test: bool = False) -> None:
     """Train by a file, and tell each epoch."""
     from autofreeze import api
+    from autofreeze.display import Display
     from autofreeze.report.training import line_of, summary
 
-    def tell(record: Any) -> None:
-        typer.echo(line_of(record), err=True)
+    display = Display()
 
-    result = api.train(file, data, out=out, on_epoch=tell, test=test, **task)
+    def tell(record: Any) -> None:
+        display.tell(line_of(record))
+
+    with display.shown():
+        result = api.train(file, data, out=out, on_epoch=tell, preparing=display.preparing, test=test, **task)
     typer.echo(summary(result))

@@ -54,8 +54,9 @@ def _figures(datasets: Sequence[DatasetOutcome]) -> Table:
 
 
 def title(one: DatasetOutcome) -> str:
-    """Name a data set; by its place too, where its folder had to have another name."""
-    return one.name if one.name == Path(one.data).name else f"{one.name} ({one.data})"
+    """Name a data set; by the end of its path too, where its run folder had to have another name."""
+    path = Path(one.data)
+    return one.name if one.name == path.name else f"{one.name} ({'/'.join(path.parts[-2:])})"
 
 
 def _in_words(one: DatasetOutcome) -> str:
