@@ -194,4 +194,4 @@ def real_data():
     folder = os.environ.get("AUTOFREEZE_TEST_DATA")
     if not folder:
         pytest.skip("AUTOFREEZE_TEST_DATA names no folder with real images and weights")
-    return Path(folder)
+    return Path(folder).resolve()
