@@ -348,7 +348,7 @@ def test_arrays_cannot_be_changed_and_progress_is_told(tmp_path):
     ],
 )
 def test_real_folders_are_read_with_timms_own_numbers(name, train, test):
-    root = Path(REAL) / name
+    root = (Path(REAL) / name).resolve()
     dataset = open_dataset(root)
     assert dataset.counts["train"] == train
     assert len(dataset.test) == test
