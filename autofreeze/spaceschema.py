@@ -6,8 +6,7 @@ alone refuses: a ``low`` above its ``high``, NaN, and what does not fit a model 
 
 from typing import Any
 
-from autofreeze.regime import Regime
-from autofreeze.space import (
+from autofreeze.axes import (
     AXIS_WORDS,
     DEFAULTS,
     EPOCH_AXES,
@@ -23,6 +22,7 @@ from autofreeze.space import (
     Axis,
     Range,
 )
+from autofreeze.regime import Regime
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

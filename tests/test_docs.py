@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from autofreeze.axes import REGIME_AXES, SCHEDULE_AXES
 from autofreeze.cli import app
-from autofreeze.space import REGIME_AXES, SCHEDULE_AXES, SpaceSpec
+from autofreeze.space import SpaceSpec
 
 ROOT = Path(__file__).parents[1]
 

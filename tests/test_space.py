@@ -12,20 +12,11 @@ from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 
 from autofreeze import recipes
+from autofreeze.axes import AXIS_WORDS, REGIME_AXES, SCHEDULE_AXES, Choice, Range
 from autofreeze.baselines import baselines
 from autofreeze.errors import ConfigError
 from autofreeze.regime import Regime
-from autofreeze.space import (
-    AXIS_WORDS,
-    REGIME_AXES,
-    SCHEDULE_AXES,
-    Choice,
-    Range,
-    Space,
-    SpaceSpec,
-    distinct_lengths_step,
-    shipped_spaces,
-)
+from autofreeze.space import Space, SpaceSpec, distinct_lengths_step, shipped_spaces
 from autofreeze.spacefiles import headline
 
 LENGTHS = (1, 2, 5, 6, 12, 30)

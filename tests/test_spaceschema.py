@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from autofreeze.axes import GRID_AXES, REGIME_AXES, SCHEDULE_AXES, WORD_AXES
 from autofreeze.documents import parse_yaml, read_yaml, to_yaml
 from autofreeze.errors import ConfigError
-from autofreeze.space import GRID_AXES, REGIME_AXES, SCHEDULE_AXES, WORD_AXES, SpaceSpec, shipped_spaces
+from autofreeze.space import SpaceSpec, shipped_spaces
 from autofreeze.spaceschema import space_schema
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "space.schema.json"

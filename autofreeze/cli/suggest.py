@@ -63,7 +63,7 @@ def suggest(
     from autofreeze.documents import write_text
     from autofreeze.suggesting import suggest_file
 
-    display = Display(1)
+    display = Display()
     with display.shown():
         file, reasons = suggest_file(
             data, model, epochs=epochs, seed=seed, preparing=display.preparing, **task

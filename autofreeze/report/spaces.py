@@ -6,18 +6,9 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from autofreeze.axes import AXIS_WORDS, DEFAULTS, REGIME_AXES, SCHEDULE_AXES, Axis, Choice, Range
 from autofreeze.regime import Regime
-from autofreeze.space import (
-    AXIS_WORDS,
-    DEFAULTS,
-    REGIME_AXES,
-    SCHEDULE_AXES,
-    Axis,
-    Choice,
-    Range,
-    Space,
-    SpaceSpec,
-)
+from autofreeze.space import Space, SpaceSpec
 from autofreeze.spacefiles import headline
 
 
