@@ -18,6 +18,12 @@ class Job(Value):
 
     trial: int = Field(ge=0)
     fold: int = Field(ge=0)
+    """Which of the folds that trials are scored on; 0 in a confirmation, whose split is its seed's own."""
+
+    fresh: int | None = Field(default=None, ge=0)
+    """Number of the fresh seed that a confirmation runs on; None in the search. Order, head and split all
+    follow from ``seed`` then."""
+
     seed: int
     schedule: Schedule
     regime: Regime
@@ -25,13 +31,23 @@ class Job(Value):
     @property
     def key(self) -> str:
         """Name of the job, unique in a study."""
-        return f"{self.trial}.{self.fold}"
+        return f"{self.trial}.{self.fold}" if self.fresh is None else f"{self.trial}.fresh-{self.fresh}"
+
+    @property
+    def settings_digest(self) -> str:
+        """Hash of schedule and regime: what is trained, whatever the seed and the images."""
+        return settings_digest(self.schedule, self.regime)
 
     @property
     def recipe_digest(self) -> str:
         """Hash of what is trained, whatever the trial's number: equal ones are one run."""
         schedule = self.schedule.canonical()
         return digest_of([schedule.model_dump(mode="json"), self.regime.model_dump(mode="json"), self.seed])
+
+
+def settings_digest(schedule: Schedule, regime: Regime) -> str:
+    """Hash a schedule and a regime; equal ones are the same training, but for data and seeds."""
+    return digest_of([schedule.canonical().model_dump(mode="json"), regime.model_dump(mode="json")])
 
 
 class EpochRecord(Value):
@@ -48,6 +64,9 @@ class EpochRecord(Value):
 
     train_loss: float
     """Mean over the images of the epoch, augmented, in training mode."""
+
+    train_top1: float = float("nan")
+    """Share of the epoch's images that were classified rightly, augmented, in training mode."""
 
     phase_start_loss: float
     """Training loss over the first steps of the phase that the epoch ends in."""

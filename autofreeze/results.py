@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from autofreeze.confirmation import Confirmation
 from autofreeze.job import EpochRecord
 from autofreeze.plan import Plan
 from autofreeze.regime import Regime
@@ -67,7 +68,7 @@ class TrialResult(Value):
 
 
 class StudyResult(Value):
-    """A search and what it found. Nothing in it has been confirmed on fresh seeds."""
+    """A search and what it found; ``confirmation`` is what fresh seeds made of it."""
 
     schema_version: int = 1
     data: dict[str, Any]
@@ -80,6 +81,9 @@ class StudyResult(Value):
     """Everything that the search was asked for."""
 
     trials: tuple[TrialResult, ...]
+    confirmation: Confirmation | None = None
+    """None: nothing in the result has been confirmed."""
+
     metric: str
     seconds: float
     cut_short: str = ""

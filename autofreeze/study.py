@@ -17,7 +17,7 @@ from autofreeze import metrics, recipes
 from autofreeze.baselines import Baseline, baseline_quota, baselines
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
-from autofreeze.job import EpochRecord, Job
+from autofreeze.job import EpochRecord, Job, settings_digest
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
@@ -28,7 +28,6 @@ from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space
 from autofreeze.splits import Split
-from autofreeze.values import digest_of
 
 MAX_FIRST_FAILURES = 3
 """A search whose first trials all fail has a fault that no schedule mends."""
@@ -236,7 +235,7 @@ class Study:
         live.curves = {
             fold: list(curve) for (number, fold), curve in self._curves.items() if number == live.number
         }
-        trial.set_user_attr("digest", _digest(schedule, regime))
+        trial.set_user_attr("digest", settings_digest(schedule, regime))
         self._live[live.number] = live
         twin = self._twin(live)
         if twin is not None:
@@ -263,10 +262,10 @@ class Study:
 
     def _twin(self, live: LiveTrial) -> TrialResult | None:
         """Find an ended trial with the same schedule and regime."""
-        digest = _digest(live.schedule, live.regime)
+        digest = settings_digest(live.schedule, live.regime)
         usable = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
         for result in self._results.values():
-            if result.ending in usable and _digest(result.schedule, result.regime) == digest:
+            if result.ending in usable and settings_digest(result.schedule, result.regime) == digest:
                 if result.ending is Ending.UNPROMISING and live.baseline:
                     continue  # a baseline is trained to its end
                 return result
@@ -487,8 +486,3 @@ def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
 
 def _predicted(ends: Sequence[EpochRecord]) -> NDArray[np.int64]:
     return np.concatenate([record.predicted_classes for record in ends])
-
-
-def _digest(schedule: Schedule, regime: Regime) -> str:
-    """Hash of what is trained; data and seeds are the same for a whole study."""
-    return digest_of([schedule.canonical().model_dump(mode="json"), regime.model_dump(mode="json")])

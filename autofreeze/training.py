@@ -207,6 +207,7 @@ class _Run:
         targets = torch.from_numpy(self.examples.labels[batch]).to(self.device)
         with _autocast(self.device):
             logits = self.model(pixels)
+        trained.hits.append((logits.detach().argmax(1) == targets).sum())
         loss = F.cross_entropy(
             logits.float(), targets, weight=self.loss_weights, label_smoothing=self.regime.label_smoothing
         )
@@ -283,6 +284,7 @@ class _Run:
             epochs_done=steps / self.steps_per_epoch,
             step=steps,
             train_loss=trained.mean_loss,
+            train_top1=trained.top1,
             phase_start_loss=self.progress.phase_start_loss,
             val_loss=val_loss,
             value=metrics.score(self.metric, labels, predicted, val_loss) if scored else float("nan"),
@@ -341,6 +343,9 @@ class _Trained:
 
     loss_sum: float = 0.0
     images: int = 0
+    hits: list[torch.Tensor] = field(default_factory=list)
+    """Images classified rightly, by step; left on the device, so that no step waits for it."""
+
     steps_done: int = 0
     diverged: str = ""
 
@@ -351,6 +356,12 @@ class _Trained:
     @property
     def mean_loss(self) -> float:
         return self.loss_sum / self.images if self.images and not self.diverged else float("nan")
+
+    @property
+    def top1(self) -> float:
+        if not self.images or self.diverged:
+            return float("nan")
+        return int(torch.stack(self.hits).sum()) / self.images
 
     def norms_by(self, summary: Any) -> tuple[float | None, ...]:
         """Summarise the finite norms of each column; None where there are none."""

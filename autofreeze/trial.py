@@ -102,6 +102,19 @@ class Workbench:
         """What trials are judged by: the task's metric, ``auto`` decided by the training part."""
         return resolve_metric(self.task.metric, self.dataset.labels[self.dataset.train])
 
+    def split_of(self, job: Job) -> Split:
+        """Which images a job trains on and is scored on.
+
+        A confirmation on a fresh seed cuts the training part anew by that seed. A user's own validation part
+        is taken as it is there too.
+        """
+        if job.fresh is None:
+            return self.splits[job.fold]
+        dataset = self.dataset
+        return scoring_splits(
+            dataset.labels, dataset.train, dataset.val, seed=job.seed, folds=1, subjects=dataset.subjects
+        )[0]
+
     def examples(self, split: Split) -> Examples:
         """Images and labels of one fold."""
         return Examples(
@@ -138,7 +151,7 @@ def run(
         Columns.of(model, bench.backbone.groups),
         job.schedule,
         job.regime,
-        bench.examples(bench.splits[job.fold]),
+        bench.examples(bench.split_of(job)),
         seed=job.seed,
         device=bench.device,
         metric=bench.metric,
