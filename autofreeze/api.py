@@ -40,6 +40,10 @@ def search(
     sampler: SamplerName = "tpe",
     prune: bool = True,
     resume: bool = False,
+    confirm: int | None = None,
+    delta: float = 1.0,
+    tune_baselines: Sequence[str] = (),
+    max_cost: float | None = None,
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -61,6 +65,12 @@ def search(
         sampler: ``tpe``, ``random``, ``qmc`` or ``gp``.
         prune: End unpromising trials early; unstable ones are ended always.
         resume: Go on with the study in ``out``.
+        confirm: Fresh seeds at most on which the finalists are confirmed: 0 (not at all), 6, 12 or 24.
+        delta: Half-width of *no difference*, in points (1 is .01 of the metric; of a log loss .01 nat).
+        tune_baselines: Names of baselines whose rate is tuned by as many trials as the search has; ``all``
+            for all of them.
+        max_cost: Work of one run at most, in runs of full fine-tuning: 0.5 is half. What costs more cannot
+            win.
         display: Shows what it will cost and how it goes; nothing is shown when left out.
         command: Told in the report.
         task: Fields of :class:`autofreeze.task.Task`, such as ``weights``, ``metric`` or ``image_size``.
@@ -74,8 +84,9 @@ def search(
     """
     began = time.monotonic()
     options = SearchOptions(
-        preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume
-    ).decided()
+        preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
+        tuple(tune_baselines), max_cost,
+    ).decided()  # fmt: skip
     settings = _task(data, model, options, task)
     out = Path(out)
     if holds_several(out):
@@ -106,6 +117,10 @@ def search_all(
     sampler: SamplerName = "tpe",
     prune: bool = True,
     resume: bool = False,
+    confirm: int | None = None,
+    delta: float = 1.0,
+    tune_baselines: Sequence[str] = (),
+    max_cost: float | None = None,
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -129,6 +144,10 @@ def search_all(
         sampler: Which sampler proposes.
         prune: End unpromising trials early.
         resume: Go on with all of them; those that are done are passed over.
+        confirm: Fresh seeds at most.
+        delta: Half-width of *no difference*, in points.
+        tune_baselines: Baselines whose rate is tuned.
+        max_cost: Work of one run at most, in runs of full fine-tuning.
         display: Shows progress.
         command: Told in the reports.
         task: Fields of :class:`autofreeze.task.Task`.
@@ -142,8 +161,9 @@ def search_all(
     """
     began = time.monotonic()
     options = SearchOptions(
-        preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume
-    ).decided()
+        preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
+        tuple(tune_baselines), max_cost,
+    ).decided()  # fmt: skip
     given = [str(one) for one in data]
     _check_each_once(given)
     settings = [_task(one, model, options, task) for one in given]

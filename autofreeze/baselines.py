@@ -4,14 +4,22 @@ Enqueued first, so that no report can lose to an untested default; a fifth of th
 short search still searches.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from autofreeze.axes import Choice, Range
 from autofreeze.regime import OptimizerName
+from autofreeze.space import Space
 
 SGD_FACTOR = 30.0
 """SGD with momentum wants rates about this much higher than AdamW (ranges in arXiv 2211.09359)."""
+
+BASELINES = (
+    "linear_probe", "full", "lp_ft", "fastai", "full_decay", "last_block", "gradual", "frozen_stem",
+)  # fmt: skip
+"""Their names, in the order of :func:`baselines`."""
 
 BASELINE_SHARE = 0.2
 """Share of a search's trials that may go to baselines."""
@@ -101,3 +109,39 @@ def baseline_quota(trials: int) -> int:
         trials: Trials of the search in all, >= 1.
     """
     return max(1, int(trials * BASELINE_SHARE + 1e-9))
+
+
+def with_rate(baseline: Baseline, head_lr: float) -> Baseline:
+    """Give a baseline at another rate: the head's; those of the backbone keep their ratios to it."""
+    return replace(baseline, params={**baseline.params, "head_lr": head_lr})
+
+
+def tuned_rate(space: Space, turn: int) -> float:
+    """Give the rates by which baselines are tuned: evenly spread over the logarithm, the gaps filled in turn.
+
+    They reach from a tenth of the lowest head rate of the space to the highest: a backbone that trains at
+    the head's rate wants lower ones than a head alone.
+
+    Args:
+        space: Whose head rates are taken; a fixed one is taken ten times lower and higher.
+        turn: From 0.
+
+    Returns:
+        A rate, three digits.
+
+    Source:
+        The golden-ratio sequence, whose first n points leave no gap much wider than 1/n (Weyl sequence).
+    """
+    axis = space.axes["head_lr"]
+    low, high = (
+        (float(axis.low), float(axis.high)) if isinstance(axis, Range) else (_rate(axis), 10 * _rate(axis))
+    )
+    low /= 10
+    share = (0.5 + turn * (math.sqrt(5) - 1) / 2) % 1
+    return float(f"{low * (high / low) ** share:.3g}")
+
+
+def _rate(axis: object) -> float:
+    """Give the rate of an axis that is no range; the geometric middle of a list."""
+    options = axis.options if isinstance(axis, Choice) else (axis,)
+    return math.exp(sum(math.log(float(str(option))) for option in options) / len(options))

@@ -1,1 +1,371 @@
-"""To be written."""
+"""Confirmation: the finalists and the baselines that could win, on fresh seeds; then the test split, once."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofreeze import metrics
+from autofreeze.confirmation import Candidate, Confirmation
+from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
+from autofreeze.finalists import Finalist
+from autofreeze.job import EpochRecord, Job
+from autofreeze.looks import LOOKS, Look, Scored, take_look
+from autofreeze.records import read_fresh_records
+from autofreeze.run import RunFolder
+from autofreeze.seeds import derive
+from autofreeze.splits import Split
+
+TEST_SEEDS = 3
+"""Models of each schedule that read the test split: those of the first fresh seeds of the estimate."""
+
+
+class FreshObserver(Protocol):
+    """Who is told how a confirmation goes."""
+
+    def confirming(self, done: int, total: int) -> None:
+        """Take note of how many runs are done, of those that the next look waits for."""
+        ...
+
+    def looked(self, look: Look) -> None:
+        """Take note of what a look has found."""
+        ...
+
+
+@dataclass
+class _Runs:
+    """One candidate's runs on fresh seeds."""
+
+    finalist: Finalist
+    curves: dict[int, list[EpochRecord]] = field(default_factory=dict)
+    """Number of the fresh seed -> its records so far."""
+
+    dropped_at: int | None = None
+    reason: str = ""
+
+    @property
+    def number(self) -> int:
+        return self.finalist.trial.number
+
+    def is_done(self, fresh: int) -> bool:
+        curve = self.curves.get(fresh)
+        return bool(curve) and curve[-1].last  # type: ignore[index]
+
+    @property
+    def broken(self) -> str:
+        """Why a run could not be finished; empty when all could."""
+        broken = (
+            f"broke off on fresh seed {fresh}: {curve[-1].diverged}"
+            for fresh, curve in sorted(self.curves.items())
+            if curve and curve[-1].diverged
+        )
+        return next(broken, "")
+
+
+class Confirming:
+    """The confirmation of a search: jobs on fresh seeds, a look at a time.
+
+    Args:
+        run: The open run folder of the search; records go where those of the search are.
+        executor: Where jobs run.
+        finalists: Who is confirmed; at least one.
+        labels: True classes by image id.
+        split_of: Which images a job trains on and is scored on.
+        metric: What is scored.
+        n_classes: Classes of the data set.
+        seed: The study's; fresh seeds derive from it.
+        planned: Fresh seeds at most, of ``looks.LOOKS``.
+        delta: Half-width of *no difference*, in the metric's unit.
+        own_split: Whether a user's own validation part is used throughout.
+        observer: Who is told how it goes.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        executor: Executor,
+        finalists: Sequence[Finalist],
+        *,
+        labels: NDArray[np.int64],
+        split_of: Callable[[Job], Split],
+        metric: metrics.MetricName,
+        n_classes: int,
+        seed: int,
+        planned: int,
+        delta: float,
+        own_split: bool = False,
+        observer: FreshObserver | None = None,
+    ) -> None:
+        self._run = run
+        self._executor = executor
+        self._labels = labels
+        self._split_of = split_of
+        self._metric: metrics.MetricName = metric
+        self._n_classes = n_classes
+        self._seed = seed
+        self._planned = planned
+        self._delta = delta
+        self._own_split = own_split
+        self._observer = observer
+        kept = read_fresh_records(run.path)
+        self._runs = {one.trial.number: _Runs(one) for one in finalists}
+        for (number, fresh), curve in kept.items():
+            if number in self._runs:
+                self._runs[number].curves[fresh] = curve
+        self._in_hand: dict[str, Job] = {}
+        self._splits: dict[int, Split] = {}
+        self._look: Look | None = None
+
+    def confirm(
+        self, seconds: float | None = None, should_stop: Callable[[], str] = lambda: ""
+    ) -> Confirmation:
+        """Run look after look until all is decided, or as many seeds as planned have been run.
+
+        Args:
+            seconds: Wall-clock time that may be spent.
+            should_stop: Asked after every event; a reason ends it at the last look that was taken.
+
+        Returns:
+            What was found. Without a look nobody is chosen.
+        """
+        began = time.monotonic()
+        cut_short = ""
+        for seeds in (look for look in LOOKS if look <= self._planned):
+            cut_short = self._run_until(seeds, began, seconds, should_stop)
+            if cut_short:
+                break
+            self._look = self._take_look(seeds)
+            if self._look.done:
+                break
+        return self._collect(time.monotonic() - began, cut_short)
+
+    def test_jobs(self, confirmation: Confirmation) -> dict[int, list[Job]]:
+        """Say which runs read the test split: of the chosen schedule and of the baselines.
+
+        Returns:
+            Trial -> the jobs whose models are used.
+        """
+        first, end = confirmation.estimate_seeds
+        return {
+            number: [self._job(runs, fresh) for fresh in range(first, min(first + TEST_SEEDS, end))]
+            for number, runs in self._runs.items()
+            if number == confirmation.chosen or runs.finalist.trial.baseline
+        }
+
+    # Running
+
+    def _run_until(
+        self, seeds: int, began: float, seconds: float | None, should_stop: Callable[[], str]
+    ) -> str:
+        """Run what a look needs; gives the reason when it was cut short."""
+        while True:
+            late = seconds is not None and time.monotonic() - began >= seconds
+            missing = list(self._missing(seeds))
+            if not missing and not self._in_hand:
+                return ""
+            reason = should_stop() or ("out of time" if late else "")
+            if reason:
+                return reason
+            for job in missing:
+                if len(self._in_hand) >= self._executor.capacity:
+                    break
+                if job.key not in self._in_hand:
+                    self._in_hand[job.key] = job
+                    self._executor.submit(job)
+            event = self._executor.next_event()
+            self._handle(event)
+            if self._observer and isinstance(event, Finished):
+                self._observer.confirming(*self._progress(seeds))
+
+    def _missing(self, seeds: int) -> Iterator[Job]:
+        """Give the jobs that are not done: seed after seed, so that what is there is paired."""
+        for fresh in range(seeds):
+            for runs in self._runs.values():
+                if runs.dropped_at is None and not runs.reason and not runs.is_done(fresh):
+                    yield self._job(runs, fresh)
+
+    def _progress(self, seeds: int) -> tuple[int, int]:
+        going = [runs for runs in self._runs.values() if runs.dropped_at is None and not runs.reason]
+        return sum(runs.is_done(fresh) for runs in going for fresh in range(seeds)), len(going) * seeds
+
+    def _job(self, runs: _Runs, fresh: int) -> Job:
+        trial = runs.finalist.trial
+        return Job(
+            trial=trial.number,
+            fold=0,
+            fresh=fresh,
+            seed=derive(self._seed, "confirm", fresh),
+            schedule=trial.schedule,
+            regime=trial.regime,
+        )
+
+    def _handle(self, event: Event) -> None:
+        runs = self._runs[event.job.trial]
+        assert event.job.fresh is not None
+        match event:
+            case Recorded(job, record):
+                curve = runs.curves.setdefault(event.job.fresh, [])
+                if record.epoch == len(curve):
+                    self._run.append(job, record)
+                    curve.append(record)
+            case Finished(job):
+                del self._in_hand[job.key]
+                if not runs.is_done(event.job.fresh):
+                    self._leave(runs, "a run ended before its schedule did")
+                elif runs.broken:
+                    self._leave(runs, runs.broken)
+                if not self._keeps_model(event.job.fresh):
+                    self._run.drop_checkpoint(job)
+            case Failed(job, error):
+                del self._in_hand[job.key]
+                self._run.drop_checkpoint(job)
+                self._leave(runs, f"failed on fresh seed {job.fresh}: {error}")
+
+    def _leave(self, runs: _Runs, reason: str) -> None:
+        """Leave a candidate behind that cannot be finished; what it has in hand is stopped."""
+        runs.reason = reason
+        for job in [job for job in self._in_hand.values() if job.trial == runs.number]:
+            del self._in_hand[job.key]
+            self._executor.stop(job)
+            self._run.drop_checkpoint(job)
+
+    def _keeps_model(self, fresh: int) -> bool:
+        """Whether the test split may be read by this run's model: its checkpoint then spares a training."""
+        before = (0, *LOOKS)
+        firsts = {0} if self._planned == LOOKS[0] else set(before[1:-1])
+        return any(first <= fresh < first + TEST_SEEDS for first in firsts)
+
+    def drop_models(self) -> None:
+        """Delete the checkpoints that were kept for reading the test split."""
+        for runs in self._runs.values():
+            for fresh in range(self._planned):
+                self._run.drop_checkpoint(self._job(runs, fresh))
+
+    # Looking
+
+    def _take_look(self, seeds: int) -> Look:
+        look = take_look(
+            [self._scored(runs, seeds) for runs in self._runs.values()],
+            seeds=seeds,
+            planned=self._planned,
+            delta=self._delta,
+            overlap=self._overlap(),
+            strata=self._strata(),
+        )
+        for number, reason in look.dropped.items():
+            self._runs[number].dropped_at = seeds
+            self._runs[number].reason = reason
+        if self._observer:
+            self._observer.looked(look)
+        return look
+
+    def _scored(self, runs: _Runs, seeds: int) -> Scored:
+        done = [fresh for fresh in range(seeds) if runs.is_done(fresh)]
+        merits = np.full((max(done, default=-1) + 1, len(self._labels)), np.nan)
+        for fresh in done:
+            merits[fresh, self._split(fresh).val] = self._merits(runs, fresh)
+        ends = [runs.curves[fresh][-1] for fresh in done]
+        return Scored(
+            trial=runs.number,
+            arm=runs.finalist.arm,
+            merits=merits,
+            complexity=runs.finalist.complexity,
+            log_loss=float(np.mean([end.val_loss for end in ends])) if ends else None,
+            broken=bool(runs.reason) and runs.dropped_at is None,
+            dropped=runs.dropped_at is not None,
+            eligible=runs.finalist.trial.affordable,
+        )
+
+    def _merits(self, runs: _Runs, fresh: int) -> NDArray[np.float64]:
+        """Share out the metric of one run to the images that it was scored on."""
+        end = runs.curves[fresh][-1]
+        val = self._split(fresh).val
+        if end.diverged:
+            return np.full(len(val), np.nan)
+        if self._metric == "log_loss":
+            return -metrics.unpack_losses(end.losses)
+        return metrics.merits(self._metric, self._labels[val], end.predicted_classes)
+
+    def _overlap(self) -> float:
+        split = self._split(0)
+        return 0.0 if self._own_split else len(split.val) / len(split.train)
+
+    def _strata(self) -> NDArray[np.int64] | None:
+        return self._labels if self._metric in metrics.BY_CLASS else None
+
+    def _split(self, fresh: int) -> Split:
+        if fresh not in self._splits:
+            runs = next(iter(self._runs.values()))
+            self._splits[fresh] = self._split_of(self._job(runs, fresh))
+        return self._splits[fresh]
+
+    # Collecting
+
+    def _collect(self, seconds: float, cut_short: str) -> Confirmation:
+        """Put together what is known: that of the last look, or the bare runs when there was none."""
+        look = self._look
+        first = self._split(0)
+        return Confirmation(
+            planned=self._planned,
+            seeds=self._seeds_run(),
+            choice_seeds=0 if look is None else look.choice[1],
+            estimate_seeds=(0, 0) if look is None else look.estimate,
+            delta=self._delta,
+            chosen=None if look is None else look.chosen,
+            candidates=tuple(self._candidate(runs) for runs in self._runs.values()),
+            comparisons=() if look is None else look.comparisons,
+            own_split=self._own_split,
+            n_train=len(first.train),
+            n_val=len(first.val),
+            work=sum(self._work(runs) for runs in self._runs.values()),
+            seconds=seconds,
+            cut_short=cut_short,
+        )
+
+    def _seeds_run(self) -> int:
+        """Fresh seeds that somebody finished."""
+        done = (fresh for runs in self._runs.values() for fresh in runs.curves if runs.is_done(fresh))
+        return max(done, default=-1) + 1
+
+    @staticmethod
+    def _work(runs: _Runs) -> float:
+        return sum(curve[-1].work for curve in runs.curves.values() if curve)
+
+    def _candidate(self, runs: _Runs) -> Candidate:
+        look = self._look
+        done = [fresh for fresh in sorted(runs.curves) if runs.is_done(fresh)]
+        ends = {fresh: runs.curves[fresh][-1] for fresh in done}
+        first, end = (0, LOOKS[0]) if look is None or runs.dropped_at is not None else look.estimate
+        rested = [fresh for fresh in done if first <= fresh < end and not ends[fresh].diverged]
+        mean = None if look is None else look.means.get(runs.number)
+        return Candidate(
+            trial=runs.number,
+            finalist=runs.finalist.finalist,
+            arm=runs.finalist.arm,
+            values=tuple(ends[fresh].value for fresh in done),
+            mean=None if mean is None else mean.estimate,
+            standard_error=None if mean is None else mean.standard_error,
+            dropped_at=runs.dropped_at,
+            reason=runs.reason,
+            work=self._work(runs),
+            run_work=float(np.mean([one.work for one in ends.values()])) if ends else 0.0,
+            **self._averages([ends[fresh] for fresh in rested], rested),
+        )
+
+    def _averages(self, ends: Sequence[EpochRecord], seeds: Sequence[int]) -> dict[str, Any]:
+        """Average what the last epochs say beside the metric; nothing without any."""
+        if not ends:
+            return {}
+        labels = np.concatenate([self._labels[self._split(fresh).val] for fresh in seeds])
+        predicted = np.concatenate([end.predicted_classes for end in ends])
+        matrix = metrics.confusion(labels, predicted, self._n_classes)
+        shares = metrics.class_accuracies(matrix)
+        return {
+            "log_loss": float(np.mean([end.val_loss for end in ends])),
+            "train_top1": float(np.mean([end.train_top1 for end in ends])),
+            "top1": float(np.mean(labels == predicted)),
+            "class_accuracies": tuple(None if np.isnan(share) else float(share) for share in shares),
+        }

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from autofreeze.job import EpochRecord
+from autofreeze.looks import Look
 from autofreeze.report.comparison import shown_value
+from autofreeze.report.confirming import look_lines
 from autofreeze.report.words import duration, figure, printable
 from autofreeze.results import Ending, TrialResult, rank
 
@@ -106,6 +108,15 @@ class Display:
         self.tell(self._line(result))
         if self._live:
             self._bar(self._overall(), self._ended, self._trials, key="trials")
+
+    def confirming(self, done: int, total: int) -> None:
+        """Show how many of the runs on fresh seeds are done that the next look waits for."""
+        self.preparing("confirming on fresh seeds", done, total)
+
+    def looked(self, look: Look) -> None:
+        """Write what a look has found."""
+        for line in look_lines(look, self._metric):
+            self.tell(line)
 
     def _note(self, result: TrialResult) -> None:
         self._ended += 1

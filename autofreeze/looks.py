@@ -62,6 +62,9 @@ class Scored:
     dropped: bool = False
     """Whether an earlier look left it behind."""
 
+    eligible: bool = True
+    """Whether it may win; one that may not, since it costs too much, is there to compare with."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -173,7 +176,7 @@ def take_look(
     }
     sound = [one for one in candidates if not one.broken]
     running = [one for one in sound if not one.dropped]
-    chosen = choose(running, choice, overlap=overlap, strata=strata)
+    chosen = choose([one for one in running if one.eligible], choice, overlap=overlap, strata=strata)
     means = {}
     for one in sound:
         rows = _rows_of(one, estimate)

@@ -1,5 +1,7 @@
 """Presets: how much to spend on a search, in one word."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from autofreeze.budget import TARGET_STEPS
@@ -21,11 +23,14 @@ class Preset(Value):
     folds: int | None = Field(default=None, ge=1, le=5)
     """Folds that a trial is scored on; None takes as many as make 500 validation images."""
 
+    confirm: Literal[0, 6, 12, 24]
+    """Fresh seeds at most on which the finalists are confirmed."""
+
 
 PRESETS: dict[str, Preset] = {
-    "quick": Preset(trials=16, steps=200, space="quick", folds=1),
-    "standard": Preset(trials=50, space="default"),
-    "thorough": Preset(trials=150, space="thorough"),
+    "quick": Preset(trials=16, steps=200, space="quick", folds=1, confirm=6),
+    "standard": Preset(trials=50, space="default", confirm=12),
+    "thorough": Preset(trials=150, space="thorough", confirm=24),
 }
 """Name -> preset, the cheapest first.
 
@@ -33,12 +38,14 @@ PRESETS: dict[str, Preset] = {
 epochs, which hold a head-only phase of 0, 1 or 2 epochs and something after it. One fold: with fewer than 500
 validation images the noise of one fold (±2.2 points for 500 at 50 %) exceeds most differences between
 schedules, so a quick answer says which schedules are bad, seldom which is best. Rates that win in few steps
-are on the high side for longer runs.
+are on the high side for longer runs. Six fresh seeds both choose the winner and
+estimate it, at limits that allow for that.
 
 ``standard``: what ``search`` does by itself. Below about 50 trials the baselines matter more than the
 sampler; with 50, 42 are left to it for a space of 9 axes and one for each group.
 
 ``thorough``: 150 trials for about 20 axes. Length and folds stay the rule's: a longer run or more folds would
 buy precision, and the thorough search is to buy width. It costs three times a standard one at least, and
-its best trial is picked from three times as many: luck has a larger share in it (arXiv 2506.19540).
+its best trial is picked from three times as many: luck has a larger share in it (arXiv 2506.19540), so it is
+confirmed on up to 24 fresh seeds.
 """

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Literal
 
 from autofreeze.job import EpochRecord, Job
 
@@ -11,23 +12,39 @@ RECORDS = "records.jsonl"
 
 def line_of(job: Job, record: EpochRecord) -> str:
     """Write a record as one line."""
-    entry = {"trial": job.trial, "fold": job.fold, "record": record.model_dump(mode="json")}
+    fresh = {} if job.fresh is None else {"fresh": job.fresh}
+    entry = {"trial": job.trial, "fold": job.fold, **fresh, "record": record.model_dump(mode="json")}
     return json.dumps(entry, separators=(",", ":")) + "\n"
 
 
-def read_records(path: Path) -> dict[tuple[int, int], list[EpochRecord]]:
-    """Read every record of a run folder: (trial, fold) -> its epochs in order.
+Curves = dict[tuple[int, int], list[EpochRecord]]
+
+
+def read_records(path: Path) -> Curves:
+    """Read every record of the search in a run folder: (trial, fold) -> its epochs in order.
 
     A torn last line, which a search leaves that is killed or is writing at this moment, is passed over.
     """
-    curves: dict[tuple[int, int], list[EpochRecord]] = {}
+    return _read(path, "fold")
+
+
+def read_fresh_records(path: Path) -> Curves:
+    """Read every record of the confirmation: (trial, number of the fresh seed) -> its epochs in order."""
+    return _read(path, "fresh")
+
+
+def _read(path: Path, kind: Literal["fold", "fresh"]) -> Curves:
+    """Read the records of the search, which have no fresh seed, or those of the confirmation."""
+    curves: Curves = {}
     file = path / RECORDS
     if not file.exists():
         return curves
     whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")
     for line in whole.splitlines():
         entry = json.loads(line)
-        curve = curves.setdefault((entry["trial"], entry["fold"]), [])
+        if ("fresh" in entry) != (kind == "fresh"):
+            continue
+        curve = curves.setdefault((entry["trial"], entry[kind]), [])
         record = EpochRecord.model_validate(entry["record"])
         if record.epoch == len(curve):
             curve.append(record)

@@ -24,6 +24,7 @@ class Ending(StrEnum):
     COMPLETE = "complete"
     UNPROMISING = "pruned (unpromising)"
     UNSTABLE = "pruned (unstable)"
+    TOO_DEAR = "not run (too dear)"
     FAILED = "failed"
     UNFINISHED = "unfinished"
 
@@ -34,6 +35,9 @@ class TrialResult(Value):
     number: int
     baseline: str | None = None
     """Name of the baseline that the trial is, if it is one."""
+
+    tuned: bool = False
+    """Whether it is one of the rates by which that baseline was tuned, and not the baseline as usually run."""
 
     recipe: str
     """The recipe that the schedule is a point of."""
@@ -58,6 +62,10 @@ class TrialResult(Value):
 
     n_val: int = 0
     """Validation images that the value rests on."""
+
+    affordable: bool = True
+    """Whether one run keeps to the cost that was allowed. A baseline that does not is run to compare with,
+    and cannot win."""
 
     work: float = 0.0
     """Forward-equivalents spent on it."""
@@ -99,14 +107,44 @@ class StudyResult(Value):
 
     @property
     def best(self) -> TrialResult | None:
-        """The complete trial with the highest value, the lower log loss first among equals."""
-        complete = [trial for trial in self.trials if trial.ending is Ending.COMPLETE]
+        """The schedule that a confirmation chose; without one the complete trial with the highest value.
+
+        Among equals the lower log loss comes first. What may not be afforded cannot win.
+        """
+        if self.confirmation is not None and self.confirmation.chosen is not None:
+            return next(one for one in self.trials if one.number == self.confirmation.chosen)
+        complete = [one for one in self.trials if one.ending is Ending.COMPLETE and one.affordable]
         return max(complete, key=rank, default=None)
 
     @property
     def baselines(self) -> tuple[TrialResult, ...]:
-        """The baselines, in the order in which they ran."""
-        return tuple(trial for trial in self.trials if trial.baseline)
+        """The baselines as usually run, in the order in which they ran."""
+        return tuple(trial for trial in self.trials if trial.baseline and not trial.tuned)
+
+    @property
+    def searched(self) -> tuple[TrialResult, ...]:
+        """The trials that count as trials of the search: run, and not by tuning a baseline."""
+        uncounted = (Ending.TOO_DEAR, Ending.UNFINISHED)
+        return tuple(one for one in self.trials if not one.tuned and one.ending not in uncounted)
+
+    @property
+    def finalists_possible(self) -> bool:
+        """Whether there is anything to confirm: a complete trial that may be afforded."""
+        return any(one.ending is Ending.COMPLETE and one.affordable for one in self.trials)
+
+    @property
+    def tuned(self) -> tuple[TrialResult, ...]:
+        """Of each baseline whose rate was tuned, the best."""
+        names = dict.fromkeys(trial.baseline for trial in self.trials if trial.tuned)
+        found = (
+            max(
+                (one for one in self.trials if one.tuned and one.baseline == name and one.value is not None),
+                key=rank,
+                default=None,
+            )
+            for name in names
+        )
+        return tuple(one for one in found if one is not None)
 
     @property
     def work(self) -> float:

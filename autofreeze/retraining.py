@@ -9,13 +9,10 @@ import torch
 from autofreeze.errors import ConfigError, TrainingError
 from autofreeze.export.native import NativeFile
 from autofreeze.job import EpochRecord, Job
-from autofreeze.metrics import score
 from autofreeze.modelfile import save_model
 from autofreeze.results import TrainResult, curve_of
-from autofreeze.stores import default_cache_folder
 from autofreeze.task import Task
 from autofreeze.testreads import note_read
-from autofreeze.training import evaluate
 from autofreeze.trial import Workbench, run
 
 
@@ -99,9 +96,5 @@ def train(
 
 def _read_test(bench: Workbench, model: torch.nn.Module, by: str) -> tuple[float, int]:
     """Score a model on the test split, and note the read."""
-    ids = bench.dataset.test
-    predicted, losses = evaluate(model, bench.examples(bench.splits[0]), ids, bench.device)
-    labels = bench.dataset.labels[ids]
-    value = score(bench.metric, labels, predicted, float(losses.mean()))
-    folder = Path(bench.task.cache_folder or default_cache_folder())
-    return value, note_read(folder, bench.dataset.fingerprint, by=by, value=value)
+    value = bench.score_on_test(model)
+    return value, note_read(bench.cache_folder, bench.dataset.fingerprint, by=by, value=value)

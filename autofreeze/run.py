@@ -106,7 +106,8 @@ class RunFolder:
 
     def checkpoint(self, job: Job) -> Path:
         """Where the rolling checkpoint of a job lies."""
-        return self.path / "checkpoints" / f"trial-{job.trial:04d}-fold-{job.fold}.pt"
+        part = f"fold-{job.fold}" if job.fresh is None else f"fresh-{job.fresh:02d}"
+        return self.path / "checkpoints" / f"trial-{job.trial:04d}-{part}.pt"
 
     def drop_checkpoint(self, job: Job) -> None:
         """Delete the rolling checkpoint of a job that has ended."""

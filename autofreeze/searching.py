@@ -1,5 +1,6 @@
 """One session of a search on one data set: its study, its plan, its reports."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -10,30 +11,42 @@ from typing import Any
 import numpy as np
 import torch
 
+from autofreeze import recipes
+from autofreeze.baselines import BASELINES
 from autofreeze.budget import default_epochs
+from autofreeze.confirm import Confirming
+from autofreeze.confirmation import Confirmation
+from autofreeze.cost import run_work
 from autofreeze.display import Display
 from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.forecast import forecast
-from autofreeze.job import EpochRecord, Job
+from autofreeze.job import EpochRecord
+from autofreeze.looks import check_planned
 from autofreeze.metrics import effective_images
 from autofreeze.plan import Plan
 from autofreeze.presets import PRESETS
 from autofreeze.provenance import machine, versions
+from autofreeze.regime import Regime
 from autofreeze.report.files import read_report, write_report
 from autofreeze.report.plan import plan_lines
 from autofreeze.report.words import conditions, found
 from autofreeze.results import UNDER_WAY, StudyResult, TrialResult
 from autofreeze.run import RunFolder, check_same_study, check_usable
 from autofreeze.samplers import SAMPLERS, SamplerName
+from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, LiveTrial, Study
+from autofreeze.testsplit import read_test_split
 from autofreeze.trial import Workbench, run
 from autofreeze.values import did_you_mean
 
 LONGEST = 100_000
 """Epochs of a run, at most."""
+
+SEARCH_SHARE = 0.6
+"""Share of a given time that the search may take; the rest is kept for the confirmation."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,10 @@ class SearchOptions:
     sampler: SamplerName = "tpe"
     prune: bool = True
     resume: bool = False
+    confirm: int | None = None
+    delta: float = 1.0
+    tune_baselines: tuple[str, ...] = ()
+    max_cost: float | None = None
 
     def decided(self) -> "Decided":
         """Fill in what the preset decides.
@@ -70,6 +87,18 @@ class SearchOptions:
             )
         if self.preset not in PRESETS:
             problems.append(f"preset: {self.preset!r} is unknown{did_you_mean(self.preset, list(PRESETS))}")
+        try:
+            check_planned(0 if self.confirm is None else self.confirm)
+        except ConfigError as error:
+            problems += error.problems
+        if not 0 < self.delta < math.inf:
+            problems.append(f"delta: got {self.delta:g}; must be above zero, in points: 1 is a point")
+        if self.max_cost is not None and not self.max_cost > 0:
+            problems.append(
+                f"max-cost: got {self.max_cost:g}; must be above zero; 0.5 is half a full fine-tuning"
+            )
+        tuned, unknown = _named_baselines(self.tune_baselines)
+        problems += unknown
         if problems:
             raise ConfigError(problems)
         preset = PRESETS[self.preset]
@@ -84,7 +113,22 @@ class SearchOptions:
             sampler=self.sampler,
             prune=self.prune,
             resume=self.resume,
+            confirm=preset.confirm if self.confirm is None else self.confirm,
+            delta=self.delta / 100,
+            tuned=tuned,
+            max_cost=self.max_cost,
         )
+
+
+def _named_baselines(names: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
+    """Read the names of baselines, ``all`` among them; gives what is wrong beside."""
+    if "all" in names:
+        return BASELINES, []
+    unknown = [name for name in names if name not in BASELINES]
+    problems = [
+        f"tune-baselines: {name!r} is unknown{did_you_mean(name, ['all', *BASELINES])}" for name in unknown
+    ]
+    return tuple(dict.fromkeys(names)), problems
 
 
 @dataclass(frozen=True)
@@ -104,6 +148,17 @@ class Decided:
     sampler: SamplerName
     prune: bool
     resume: bool
+    confirm: int
+    """Fresh seeds at most; 0 confirms nothing."""
+
+    delta: float
+    """Half-width of *no difference*, in the metric's unit: .01 is a point."""
+
+    tuned: tuple[str, ...]
+    """Baselines whose rate is tuned."""
+
+    max_cost: float | None
+    """Work of one run at most, in runs of full fine-tuning."""
 
 
 class SearchSession:
@@ -129,6 +184,7 @@ class SearchSession:
         self.began = time.monotonic()
         self._earlier = 0.0
         self._plan: Plan | None = None
+        self._confirmation: Confirmation | None = None
 
     def _resolve(self, spec: SpaceSpec) -> Space:
         groups = self.bench.backbone.groups.names
@@ -159,7 +215,14 @@ class SearchSession:
             before = read_report(self.out)
         except AutofreezeError:
             return False
-        return not before.cut_short and len(before.trials) >= self.options.trials
+        searched = not before.cut_short and len(before.searched) >= self.options.trials
+        return searched and self._is_confirmed(before)
+
+    def _is_confirmed(self, before: StudyResult) -> bool:
+        found = before.confirmation
+        if not self.options.confirm or not before.finalists_possible:
+            return True
+        return found is not None and not found.cut_short and found.planned == self.options.confirm
 
     def search(
         self, should_stop: Callable[[], str] = lambda: "", seconds: float | None = None
@@ -189,14 +252,52 @@ class SearchSession:
                     self.display.tell(line)
             self._foresee(study.results, seconds)
             watcher.after_trial()
-            left = None if seconds is None else seconds - (time.monotonic() - self.began)
             try:
                 with self.display.shown() if self.display else nullcontext():
-                    cut_short = study.search(Limits(self.options.trials, left), should_stop)
+                    cut_short = study.search(self._limits(seconds), should_stop)
+                    self._write(study.results, cut_short)
+                    if not should_stop():
+                        self._confirm(folder, study, seconds, should_stop)
             except (AutofreezeError, KeyboardInterrupt) as error:
                 self._write(study.results, " ".join(str(error).split()) or "interrupted")
                 raise
-            return self._write(study.results, cut_short)
+            return self._write(study.results, cut_short or should_stop())
+
+    def _limits(self, seconds: float | None) -> Limits:
+        """Say when the search ends; of a given time a part is kept for the confirmation."""
+        share = SEARCH_SHARE if self.options.confirm else 1.0
+        left = None if seconds is None else share * (seconds - (time.monotonic() - self.began))
+        return Limits(self.options.trials, left, self.options.tuned)
+
+    def _confirm(
+        self, folder: RunFolder, study: Study, seconds: float | None, should_stop: Callable[[], str]
+    ) -> None:
+        """Run the finalists on fresh seeds, and read the test split once all is decided."""
+        finalists = study.finalists() if self.options.confirm else ()
+        if not finalists:
+            return
+        bench = self.bench
+        confirming = Confirming(
+            folder,
+            self._executor(folder),
+            finalists,
+            labels=bench.dataset.labels,
+            split_of=bench.split_of,
+            metric=bench.metric,
+            n_classes=len(bench.dataset.classes),
+            seed=self.options.seed,
+            planned=self.options.confirm,
+            delta=self.options.delta,
+            own_split=bool(len(bench.dataset.val)),
+            observer=self.display,
+        )
+        left = None if seconds is None else seconds - (time.monotonic() - self.began)
+        found = confirming.confirm(left, should_stop)
+        if found.chosen is not None and len(bench.dataset.test):
+            found = read_test_split(found, confirming.test_jobs(found), bench, folder, self.display)
+        if not found.cut_short:
+            confirming.drop_models()
+        self._confirmation = found
 
     def _take_up(self) -> None:
         """Go on counting the time of an earlier session, and keep its plan."""
@@ -228,13 +329,10 @@ class SearchSession:
             self.display.tell(line)
 
     def _study(self, folder: RunFolder, observer: "_Watcher") -> Study:
-        def runner(job: Job) -> Any:
-            return run(job, self.bench, checkpoint=folder.checkpoint(job))
-
         return Study(
             folder,
             self.space,
-            LocalExecutor(runner),
+            self._executor(folder),
             labels=self.bench.dataset.labels,
             splits=self.bench.splits,
             seed=self.options.seed,
@@ -242,7 +340,25 @@ class SearchSession:
             metric=self.bench.metric,
             prune=self.options.prune,
             observer=observer,
+            run_work=self._run_work,
+            max_work=self._max_work(),
         )
+
+    def _executor(self, folder: RunFolder) -> LocalExecutor:
+        return LocalExecutor(lambda job: run(job, self.bench, checkpoint=folder.checkpoint(job)))
+
+    def _run_work(self, schedule: Schedule, regime: Regime) -> float:
+        """Forward-equivalents of one run on the first fold."""
+        split = self.bench.splits[0]
+        timetable = schedule.timetable(math.ceil(len(split.train) / regime.batch_size))
+        shares = self.bench.backbone.groups.work_shares
+        return run_work(timetable, shares, n_train=len(split.train), n_val=len(split.val))
+
+    def _max_work(self) -> float | None:
+        if self.options.max_cost is None:
+            return None
+        full = recipes.full(self.space.groups, self.space.epochs, head_lr=1e-3, backbone_ratio=1.0)
+        return self.options.max_cost * self._run_work(full, self.space.fixed_regime)
 
     def _identity(self) -> dict[str, Any]:
         """Give what makes the study what it is; where things lie and how fast they run does not."""
@@ -261,6 +377,7 @@ class SearchSession:
             "seed": self.options.seed,
             "sampler": self.options.sampler,
             "prune": self.options.prune,
+            "max_cost": self.options.max_cost,
         }
 
     def _write(self, trials: tuple[TrialResult, ...], cut_short: str) -> StudyResult:
@@ -282,8 +399,14 @@ class SearchSession:
                 "seed": self.options.seed,
                 "fold_seeds": [derive(self.options.seed, "fold", fold) for fold in folds],
                 "sampler": self.options.sampler,
+                "confirm": self.options.confirm,
+                "delta": self.options.delta,
+                "tuned": list(self.options.tuned),
+                "max_cost": self.options.max_cost,
+                "max_work": self._max_work(),
             },
             trials=trials,
+            confirmation=self._confirmation,
             metric=self.bench.metric,
             seconds=self._earlier + time.monotonic() - self.began,
             cut_short=cut_short,

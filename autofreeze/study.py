@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from autofreeze import metrics, recipes
-from autofreeze.baselines import Baseline, baseline_quota, baselines
+from autofreeze.arms import ArmSampler, arm_wanted, arms_of
+from autofreeze.baselines import Baseline, baseline_quota, baselines, tuned_rate, with_rate
+from autofreeze.confirmation import Arm, arm_of
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
+from autofreeze.finalists import Finalist, choose_finalists
 from autofreeze.job import EpochRecord, Job, settings_digest
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
@@ -28,6 +31,9 @@ from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space
 from autofreeze.splits import Split
+
+MOST_DEAR = 10
+"""Draws that may not be afforded, for each trial that was asked for: then the search ends."""
 
 MAX_FIRST_FAILURES = 3
 """A search whose first trials all fail has a fault that no schedule mends."""
@@ -42,6 +48,9 @@ class Limits:
 
     seconds: float | None = None
     """Wall-clock time of this session."""
+
+    tuned: tuple[str, ...] = ()
+    """Baselines whose rate is tuned afterwards, by as many trials each."""
 
 
 class Observer(Protocol):
@@ -69,6 +78,9 @@ class LiveTrial:
     regime: Regime
     baseline: str | None
     n_folds: int
+    tuned: bool = False
+    """Whether it is one of the rates by which a baseline is tuned."""
+
     job: Job | None = None
     curves: dict[int, list[EpochRecord]] = field(default_factory=dict)
     """Fold -> its records so far."""
@@ -77,6 +89,11 @@ class LiveTrial:
     def number(self) -> int:
         """The trial's number in the study."""
         return self.optuna_trial.number
+
+    @property
+    def spared(self) -> bool:
+        """Whether it is trained to its end however it fares, as baselines as usually run are."""
+        return bool(self.baseline) and not self.tuned
 
     def done_folds(self) -> int:
         """How many folds have been trained to their end."""
@@ -97,6 +114,9 @@ class Study:
         metric: What trials are judged by; see ``metrics.resolve_metric`` for ``auto``.
         prune: Whether unpromising trials are ended early; unstable ones always are.
         observer: Who is told what happens.
+        run_work: Forward-equivalents of a schedule's whole run on one fold; needed with ``max_work``.
+        max_work: Forward-equivalents that one run may take. Schedules that would take more are drawn and told
+            to the sampler as violated constraints, and are not trained. Baselines are, to compare with.
     """
 
     def __init__(
@@ -112,6 +132,8 @@ class Study:
         metric: metrics.MetricName,
         prune: bool = True,
         observer: Observer | None = None,
+        run_work: Callable[[Schedule, Regime], float] | None = None,
+        max_work: float | None = None,
     ) -> None:
         self._run = run
         self._study = run.study
@@ -124,6 +146,8 @@ class Study:
         self._metric: metrics.MetricName = metric
         self._prune = prune
         self._observer = observer
+        self._run_work, self._max_work = run_work, max_work
+        self._arms = arms_of(space)
         self._effective_images = [metrics.effective_images(metric, labels[split.val]) for split in splits]
         self._curves = read_records(run.path)
         self._baselines = {
@@ -141,6 +165,19 @@ class Study:
         unfinished = {number: self._result(live, Ending.UNFINISHED) for number, live in self._live.items()}
         merged = self._results | unfinished
         return tuple(merged[number] for number in sorted(merged))
+
+    def finalists(self) -> tuple[Finalist, ...]:
+        """Choose whose schedules are worth fresh seeds; see ``finalists.choose_finalists``."""
+        complete = [
+            one for one in self._results.values() if one.ending is Ending.COMPLETE and one.same_as is None
+        ]
+        merits = {
+            one.number: self._merits(
+                [self._curves[one.number, fold][-1] for fold in range(len(self._splits))]
+            )
+            for one in complete
+        }
+        return choose_finalists(complete, merits)
 
     def search(self, limits: Limits, should_stop: Callable[[], str] = lambda: "") -> str:
         """Run trials until a limit is reached.
@@ -163,7 +200,11 @@ class Study:
             if reason:
                 return reason
             while len(self._live) < self._executor.capacity and self._asked() < limits.trials:
+                if self._dear() >= MOST_DEAR * limits.trials:
+                    return "hardly a schedule of the space can be afforded (--max-cost)"
                 self._begin_next()
+            while len(self._live) < self._executor.capacity and self._begin_tuning(limits):
+                pass
             if not self._live:
                 return ""
             self._handle(self._executor.next_event())
@@ -171,10 +212,17 @@ class Study:
     def _out_of_time(self, limits: Limits, began: float) -> str:
         if limits.seconds is None or time.monotonic() - began < limits.seconds:
             return ""
-        return "out of time" if self._live or self._asked() < limits.trials else ""
+        left = self._asked() < limits.trials or self._next_tuning(limits) is not None
+        return "out of time" if self._live or left else ""
 
     def _asked(self) -> int:
-        return sum(trial.state != TrialState.WAITING for trial in self._study.get_trials(deepcopy=False))
+        """Trials of the search so far: neither those of a tuning, nor those that were too dear to run."""
+        trials = self._study.get_trials(deepcopy=False)
+        asked = [one for one in trials if one.state != TrialState.WAITING and "tuned" not in one.user_attrs]
+        return len(asked) - self._dear()
+
+    def _dear(self) -> int:
+        return sum(result.ending is Ending.TOO_DEAR for result in self._results.values())
 
     # Asking
 
@@ -185,7 +233,11 @@ class Study:
         again may have been granted more trials.
         """
         trials = self._study.get_trials(deepcopy=False)
-        queued = {name for trial in trials if (name := trial.user_attrs.get("baseline"))}
+        queued = {
+            name
+            for trial in trials
+            if (name := trial.user_attrs.get("baseline")) and "tuned" not in trial.user_attrs
+        }
         for baseline in self._baselines.values():
             if baseline.name in queued:
                 continue
@@ -205,14 +257,69 @@ class Study:
         self._suggest_and_begin(number, self._study.ask)
 
     def _suggest_and_begin(self, number: int, make_trial: Callable[[], optuna.Trial]) -> None:
-        self._study.sampler = make_sampler(self._sampler, self._seed, number)
+        self._study.sampler = self._make_sampler(number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = make_trial()
             schedule, regime = self._suggest(trial)
         trial.set_user_attr("schedule", schedule.model_dump_json())
         trial.set_user_attr("regime", regime.model_dump_json())
+        if self._is_too_dear(trial, schedule, regime):
+            return
         self._begin(trial, schedule, regime)
+
+    def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        """Make the sampler of one trial; it keeps to one arm when that has had less than its third."""
+        sampler = make_sampler(self._sampler, self._seed, number)
+        if len(self._arms) < 2:
+            return sampler
+        before = [one for one in self.results if one.number < number and not one.tuned]
+        counts: dict[Arm, int] = dict.fromkeys(self._arms, 0)
+        for result in before:
+            counts[arm_of(result.schedule)] += 1
+        arm = arm_wanted(counts, len(before))
+        return sampler if arm is None else ArmSampler(sampler, self._space, arm, derive(self._seed, number))
+
+    def _is_too_dear(self, trial: optuna.Trial, schedule: Schedule, regime: Regime) -> bool:
+        """Tell a schedule that may not be afforded as a violated constraint, untrained."""
+        live = LiveTrial(trial, schedule, regime, trial.user_attrs.get("baseline"), len(self._splits))
+        if live.baseline or self._is_affordable(live):
+            return False
+        assert self._max_work is not None
+        assert self._run_work is not None
+        work = self._run_work(schedule, regime)
+        self._live[live.number] = live
+        trial.set_constraint("affordable", work / self._max_work - 1)
+        reason = f"a run takes {work:,.0f} forward-equivalents, {self._max_work:,.0f} are allowed"
+        self._end(live, self._result(live, Ending.TOO_DEAR, reason), TrialState.PRUNED)
+        return True
+
+    def _is_affordable(self, live: LiveTrial) -> bool:
+        if self._max_work is None or self._run_work is None:
+            return True
+        return self._run_work(live.schedule, live.regime) <= self._max_work
+
+    def _begin_tuning(self, limits: Limits) -> bool:
+        """Begin the next trial by which a baseline's rate is tuned; False when there is none left."""
+        following = self._next_tuning(limits)
+        if following is None:
+            return False
+        name, turn = following
+        attributes = {"baseline": name, "in_space": False, "tuned": turn}
+        self._study.enqueue_trial({}, user_attrs=attributes)
+        self._begin_next()
+        return True
+
+    def _next_tuning(self, limits: Limits) -> tuple[str, int] | None:
+        """Say which baseline is tuned next, and which of its rates comes."""
+        trials = self._study.get_trials(deepcopy=False)
+        begun = {
+            (one.user_attrs["baseline"], one.user_attrs["tuned"])
+            for one in trials
+            if "tuned" in one.user_attrs
+        }
+        pairs = ((name, turn) for name in limits.tuned for turn in range(limits.trials))
+        return next((pair for pair in pairs if pair not in begun), None)
 
     def _next_number(self) -> int:
         trials = self._study.get_trials(deepcopy=False)
@@ -223,7 +330,9 @@ class Study:
         name = trial.user_attrs.get("baseline")
         if name is None or trial.user_attrs["in_space"]:
             return self._space.suggest(trial)
-        return self._outside(self._baselines[name])
+        turn = trial.user_attrs.get("tuned")
+        baseline = self._baselines[name]
+        return self._outside(baseline if turn is None else with_rate(baseline, tuned_rate(self._space, turn)))
 
     def _outside(self, baseline: Baseline) -> tuple[Schedule, Regime]:
         """Build a baseline that the space does not reach, as it is, with the space's fixed regime."""
@@ -231,7 +340,9 @@ class Study:
         return schedule, self._space.fixed_regime
 
     def _begin(self, trial: optuna.Trial, schedule: Schedule, regime: Regime) -> None:
-        live = LiveTrial(trial, schedule, regime, trial.user_attrs.get("baseline"), len(self._splits))
+        attributes = trial.user_attrs
+        live = LiveTrial(trial, schedule, regime, attributes.get("baseline"), len(self._splits))
+        live.tuned = "tuned" in attributes
         live.curves = {
             fold: list(curve) for (number, fold), curve in self._curves.items() if number == live.number
         }
@@ -266,7 +377,7 @@ class Study:
         usable = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
         for result in self._results.values():
             if result.ending in usable and settings_digest(result.schedule, result.regime) == digest:
-                if result.ending is Ending.UNPROMISING and live.baseline:
+                if result.ending is Ending.UNPROMISING and live.spared:
                     continue  # a baseline is trained to its end
                 return result
         return None
@@ -347,7 +458,7 @@ class Study:
             self._observer.epoch_done(live, record)
 
     def _judge_record(self, live: LiveTrial, job: Job, record: EpochRecord) -> None:
-        spared = bool(live.baseline) or not self._prune
+        spared = live.spared or not self._prune
         peers = [
             curve
             for (number, fold), curve in self._curves.items()
@@ -366,7 +477,7 @@ class Study:
         """Between two folds: go on unless clearly behind the best trial on the same images."""
         done = live.done_folds()
         best = max((r for r in self._results.values() if r.ending is Ending.COMPLETE), key=rank, default=None)
-        if done < live.n_folds and best is not None and self._prune and not live.baseline:
+        if done < live.n_folds and best is not None and self._prune and not live.spared:
             leader = best.same_as if best.same_as is not None else best.number
             theirs = self._merits([self._curves[leader, fold][-1] for fold in range(done)])
             ours = self._merits([live.curves[fold][-1] for fold in range(done)])
@@ -417,7 +528,12 @@ class Study:
 
     def _take_over(self, live: LiveTrial, twin: TrialResult) -> None:
         origin = twin.same_as if twin.same_as is not None else twin.number
-        own = {"number": live.number, "baseline": live.baseline, "params": dict(live.optuna_trial.params)}
+        own = {
+            "number": live.number,
+            "baseline": live.baseline,
+            "tuned": live.tuned,
+            "params": dict(live.optuna_trial.params),
+        }
         spent = {"same_as": origin, "work": 0.0, "seconds": 0.0}
         result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
         unstable = twin.ending is Ending.UNSTABLE
@@ -467,12 +583,14 @@ class Study:
         return TrialResult(
             number=live.number,
             baseline=live.baseline,
+            tuned=live.tuned,
             recipe=recipes.name_of(live.schedule),
             schedule=live.schedule,
             regime=live.regime,
             params=dict(live.optuna_trial.params),
             ending=ending,
             reason=reason,
+            affordable=self._is_affordable(live),
             work=sum(record.work for record in ends),
             seconds=sum(record.seconds for record in ends),
             **scored,

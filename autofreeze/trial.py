@@ -14,12 +14,12 @@ from autofreeze.data import Dataset
 from autofreeze.errors import ConfigError
 from autofreeze.findings import Finding
 from autofreeze.job import EpochRecord, Job
-from autofreeze.metrics import MetricName, check_metric, resolve_metric
+from autofreeze.metrics import MetricName, check_metric, resolve_metric, score
 from autofreeze.seeds import derive
 from autofreeze.splits import Split, scoring_splits
-from autofreeze.stores import DecodedStore, open_decoded_store
+from autofreeze.stores import DecodedStore, default_cache_folder, open_decoded_store
 from autofreeze.task import Task
-from autofreeze.training import Examples, fit
+from autofreeze.training import Examples, evaluate, fit
 
 FETCHING = "fetching weights from the hub"
 
@@ -125,6 +125,21 @@ class Workbench:
             val=split.val,
             preprocessing=self.backbone.preprocessing,
         )
+
+    def score_on_test(self, model: torch.nn.Module) -> float:
+        """Score a model on the test split; whoever does it notes the read (``testreads.note_read``).
+
+        Returns:
+            The metric as an objective, the more the better.
+        """
+        ids = self.dataset.test
+        predicted, losses = evaluate(model, self.examples(self.splits[0]), ids, self.device)
+        return score(self.metric, self.dataset.labels[ids], predicted, float(losses.mean()))
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where decoded images, and notes beside a data set's fingerprint, are kept."""
+        return Path(self.task.cache_folder or default_cache_folder())
 
     def build_model(self, seed: int) -> torch.nn.Module:
         """Build the pretrained model with a head that the seed decides."""

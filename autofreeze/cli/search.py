@@ -84,6 +84,29 @@ def search(
             help="Folds that a trial is scored on (1..5). Default: as many as make 500 validation images."
         ),
     ] = None,
+    confirm: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEEDS",
+            help="Fresh seeds at most to confirm the winner on: 0, 6, 12 or 24. Default: by the preset.",
+        ),
+    ] = None,
+    delta: Annotated[
+        float, typer.Option(metavar="POINTS", help="Differences below this count as none (no difference).")
+    ] = 1.0,
+    tune_baselines: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…|all",
+            help="Tune the rate of these baselines too, by as many trials each as the search has.",
+        ),
+    ] = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="Work of one run at most, in runs of full fine-tuning: 0.5 is half."
+        ),
+    ] = None,
     groups: Groups = "auto",
     image_size: ImageSize = None,
     mean: Triple = None,
@@ -112,6 +135,8 @@ def search(
     given = {
         "out": out, "preset": preset, "trials": trials, "time_limit": limit, "epochs": epochs, "space": space,
         "seed": seed, "sampler": sampler, "prune": prune, "resume": resume, "display": Display(),
+        "confirm": confirm, "delta": delta, "max_cost": max_cost,
+        "tune_baselines": [name.strip() for name in tune_baselines.split(",")] if tune_baselines else (),
         "command": api.command_line(), **task,
     }  # fmt: skip
     if len(data) == 1:
