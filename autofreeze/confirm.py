@@ -44,7 +44,13 @@ class _Runs:
     """Number of the fresh seed -> its records so far."""
 
     dropped_at: int | None = None
+    """Seeds after which a look left it behind."""
+
+    lost: bool = False
+    """Whether a run of it failed or broke off: it has no score."""
+
     reason: str = ""
+    """Why it was left behind or lost."""
 
     @property
     def number(self) -> int:
@@ -184,11 +190,11 @@ class Confirming:
         """Give the jobs that are not done: seed after seed, so that what is there is paired."""
         for fresh in range(seeds):
             for runs in self._runs.values():
-                if runs.dropped_at is None and not runs.reason and not runs.is_done(fresh):
+                if runs.dropped_at is None and not runs.lost and not runs.is_done(fresh):
                     yield self._job(runs, fresh)
 
     def _progress(self, seeds: int) -> tuple[int, int]:
-        going = [runs for runs in self._runs.values() if runs.dropped_at is None and not runs.reason]
+        going = [runs for runs in self._runs.values() if runs.dropped_at is None and not runs.lost]
         return sum(runs.is_done(fresh) for runs in going for fresh in range(seeds)), len(going) * seeds
 
     def _job(self, runs: _Runs, fresh: int) -> Job:
@@ -226,7 +232,7 @@ class Confirming:
 
     def _leave(self, runs: _Runs, reason: str) -> None:
         """Leave a candidate behind that cannot be finished; what it has in hand is stopped."""
-        runs.reason = reason
+        runs.lost, runs.reason = True, reason
         for job in [job for job in self._in_hand.values() if job.trial == runs.number]:
             del self._in_hand[job.key]
             self._executor.stop(job)
@@ -256,8 +262,9 @@ class Confirming:
             strata=self._strata(),
         )
         for number, reason in look.dropped.items():
-            self._runs[number].dropped_at = seeds
-            self._runs[number].reason = reason
+            if not self._runs[number].lost:
+                self._runs[number].dropped_at = seeds
+                self._runs[number].reason = reason
         if self._observer:
             self._observer.looked(look)
         return look
@@ -274,7 +281,7 @@ class Confirming:
             merits=merits,
             complexity=runs.finalist.complexity,
             log_loss=float(np.mean([end.val_loss for end in ends])) if ends else None,
-            broken=bool(runs.reason) and runs.dropped_at is None,
+            broken=runs.lost,
             dropped=runs.dropped_at is not None,
             eligible=runs.finalist.trial.affordable,
         )
@@ -363,9 +370,10 @@ class Confirming:
         predicted = np.concatenate([end.predicted_classes for end in ends])
         matrix = metrics.confusion(labels, predicted, self._n_classes)
         shares = metrics.class_accuracies(matrix)
+        trained = [end.train_top1 for end in ends if end.train_top1 is not None]
         return {
             "log_loss": float(np.mean([end.val_loss for end in ends])),
-            "train_top1": float(np.mean([end.train_top1 for end in ends])),
+            "train_top1": float(np.mean(trained)) if trained else None,
             "top1": float(np.mean(labels == predicted)),
             "class_accuracies": tuple(None if np.isnan(share) else float(share) for share in shares),
         }

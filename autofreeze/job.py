@@ -65,8 +65,9 @@ class EpochRecord(Value):
     train_loss: float
     """Mean over the images of the epoch, augmented, in training mode."""
 
-    train_top1: float = float("nan")
-    """Share of the epoch's images that were classified rightly, augmented, in training mode."""
+    train_top1: float | None = None
+    """Share of the epoch's images that were classified rightly, augmented, in training mode; None when the
+    epoch broke off."""
 
     phase_start_loss: float
     """Training loss over the first steps of the phase that the epoch ends in."""

@@ -358,9 +358,9 @@ class _Trained:
         return self.loss_sum / self.images if self.images and not self.diverged else float("nan")
 
     @property
-    def top1(self) -> float:
+    def top1(self) -> float | None:
         if not self.images or self.diverged:
-            return float("nan")
+            return None
         return int(torch.stack(self.hits).sum()) / self.images
 
     def norms_by(self, summary: Any) -> tuple[float | None, ...]:

@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from autofreeze.cli import main
 
 SEARCH = (
+    "--confirm",
+    "0",
     "--model",
     "test_resnet",
     "--from-scratch",
@@ -335,7 +337,7 @@ def test_a_search_on_real_photos_works(real_data, tmp_path, capsys):
     status = main(
         ["search", str(real_data / "hymenoptera2"), "--model", "mobilenetv2_100", "--weights", str(weights),
          "--image-size", "64", "--device", "cpu", "--folds", "1", "--epochs", "1", "--trials", "1",
-         "--out", str(tmp_path / "run")]
+         "--confirm", "0", "--out", str(tmp_path / "run")]
     )  # fmt: skip
     assert status == 0
     (trial,) = json.loads((tmp_path / "run" / "report.json").read_text())["trials"]

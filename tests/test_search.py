@@ -19,7 +19,7 @@ from autofreeze.task import Task
 from autofreeze.trial import Workbench
 
 GIVEN = {
-    "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 2,
+    "confirm": 0, "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 2,
     "space": "quick", "folds": 2,
 }  # fmt: skip
 
@@ -122,7 +122,7 @@ def command(data, out, *more, trials=10):
         sys.executable, "-m", "autofreeze.cli", "search", str(data), "--model", "test_resnet",
         "--from-scratch", "--image-size", "32", "--device", "cpu", "--epochs", "2",
         "--space", "quick", "--folds", "2",
-        "--trials", str(trials), "--out", str(out), *more,
+        "--trials", str(trials), "--confirm", "0", "--out", str(out), *more,
     ]  # fmt: skip
 
 
