@@ -37,7 +37,7 @@ class TrialResult(Value):
     """Name of the baseline that the trial is, if it is one."""
 
     tuned: bool = False
-    """Whether it is one of the rates by which that baseline was tuned, and not the baseline as usually run."""
+    """Whether it is one of the rates by which that baseline was tuned, not the baseline as usually run."""
 
     recipe: str
     """The recipe that the schedule is a point of."""

@@ -1,1 +1,715 @@
-"""To be written."""
+"""A surrogate: what the runs of a recorded table say of schedules that were never trained.
+
+Fitted to a breadth table, and to a depth table for the luck of seeds, it plays any job of the flat space as
+whole records, image by image, and knows the exact mean that a schedule has over images and seeds. So a
+replayed search can be judged by the truth. Its records are a pure function of the surrogate, the job and the
+images that are scored.
+
+Expected curves come from Gaussian processes over features of the schedule's own table. Part of what looks
+like a schedule's worth in a breadth table is luck that like schedules share, since all have one seed and the
+same images; how much follows from the depth table, and that part is not taken for worth.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+from scipy.special import ndtr, ndtri
+from scipy.stats import spearmanr
+
+from autofreeze.cost import run_work
+from autofreeze.errors import ConfigError
+from autofreeze.job import EpochRecord, Job, settings_digest
+from autofreeze.luck import Crossed, Floats, Luck, correlation_of, fit_luck, hits, worth_of
+from autofreeze.metrics import pack_classes, score
+from autofreeze.regime import Regime
+from autofreeze.schedule import Schedule, Timetable
+from autofreeze.seeds import derive
+from autofreeze.stability import LOSS_SPIKE
+from autofreeze.tables import CellFacts, RecordedRun, RecordedTable
+from autofreeze.values import Value
+
+FROZEN = 1e-6
+"""Mean rate below which a column as good as stands still."""
+
+FREQUENCIES = 64
+"""Random frequencies by which luck is alike for like schedules (Rahimi and Recht 2007)."""
+
+LEAST_WORTH = 0.2
+"""Share of the spread between schedules that is taken for worth, at least."""
+
+OUTPUTS = ("worth", "log_loss", "train_loss", "start_loss", "train_top1")
+"""What is expected at the end of each epoch: normal quantiles of shares, logs of losses."""
+
+
+class Cut(Protocol):
+    """Which images a job trains on and is scored on; ``splits.Split`` is one."""
+
+    @property
+    def train(self) -> NDArray[np.int64]:
+        """Image ids."""
+
+    @property
+    def val(self) -> NDArray[np.int64]:
+        """Image ids, ascending."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a schedule gives on average, by epoch, (epochs,) each."""
+
+    values: Floats
+    """The metric."""
+
+    losses: Floats
+    """Mean log loss in nats."""
+
+
+class SurrogateError(Value):
+    """How far a surrogate is off, measured on runs that it was not fitted to."""
+
+    schedules: int
+    value_rmse: float
+    """Of the last epoch's metric, 10-fold over schedules, the recorded runs' own noise included."""
+
+    value_noise: float
+    """Spread of that noise, from the depth table: no surrogate can be nearer than that on one run."""
+
+    value_rank: float
+    """Spearman's correlation."""
+
+    loss_rmse: float
+    """Of the log of the log loss."""
+
+    loss_rank: float
+    seed_spread: tuple[float, float]
+    """Standard deviation of the metric over the seeds of a schedule: in the depth table, and simulated."""
+
+    paired_spread: tuple[float, float]
+    """The same of the difference of two schedules with the same seed."""
+
+    agreement: tuple[float, float]
+    """Share of images on which two schedules of the breadth table are both right or both wrong."""
+
+    agreement_alike: tuple[float, float]
+    """The same for the tenth of the pairs that are most alike."""
+
+    worth_share: float
+    """Share of the spread between schedules in the breadth table that is taken for worth, not luck."""
+
+    truth_error: float
+    """Standard error of a recorded schedule's mean over images and the depth table's seeds."""
+
+    noise_from: str
+
+    def lines(self) -> list[str]:
+        """Say it in a Markdown list."""
+        points = [100 * value for value in (self.value_rmse, self.value_noise, *self.seed_spread)]
+        paired = [100 * value for value in self.paired_spread]
+        return [
+            f"- out-of-fold error of the last epoch's metric over {self.schedules} schedules: {points[0]:.1f} "
+            f"points, of which one run's own noise is {points[1]:.1f}; rank correlation {self.value_rank:.2f}",
+            f"- of the log of the log loss: {self.loss_rmse:.2f}; rank correlation {self.loss_rank:.2f}",
+            f"- spread over seeds {points[2]:.1f} points recorded, {points[3]:.1f} simulated; of paired "
+            f"differences {paired[0]:.1f} and {paired[1]:.1f} (noise from {self.noise_from})",
+            f"- two schedules agree on {self.agreement[0]:.1%} of images, simulated {self.agreement[1]:.1%}; "
+            f"the tenth most alike on {self.agreement_alike[0]:.1%} and {self.agreement_alike[1]:.1%}",
+            f"- {self.worth_share:.0%} of the spread between schedules is taken for worth, the rest for luck",
+        ]
+
+
+# Features
+
+
+def features(timetable: Timetable, epoch: int) -> Floats:
+    """Describe what a schedule has done by the end of an epoch: rates by column, and what trained how long."""
+    end = timetable.epoch_ends[epoch]
+    lr_sum, trained = np.zeros(len(timetable.schedule.groups)), np.zeros(len(timetable.schedule.groups))
+    for step in range(end):
+        cells = timetable.rates(step)
+        lr_sum += [cell or 0.0 for cell in cells]
+        trained += [cell is not None for cell in cells]
+    rates = np.log10(lr_sum / timetable.total_steps + FROZEN)
+    share = trained / timetable.total_steps
+    backbone, kept = rates[:-1], share[:-1]
+    middle = len(backbone) // 2
+    return np.array(
+        [
+            rates[-1], backbone.max(), backbone.mean(), backbone[0], backbone[middle], backbone[-1],
+            kept.sum(), (kept > 0).sum(), kept.max(),
+        ]
+    )  # fmt: skip
+
+
+# Gaussian process
+
+
+def matern(distances: Floats) -> Floats:
+    """Matérn's kernel of order 3/2 of distances in units of its length."""
+    scaled = math.sqrt(3) * distances
+    result: Floats = (1 + scaled) * np.exp(-scaled)
+    return result
+
+
+def _distances(a: Floats, b: Floats) -> Floats:
+    squares = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    result: Floats = np.sqrt(np.maximum(squares, 0.0))
+    return result
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Gaussian process for one output, fitted.
+
+    Rows are runs; those that a depth table knows better have less noise and no shared luck.
+    """
+
+    x: Floats
+    length: float
+    worth: float
+    """Variance that is the schedule's."""
+
+    luck: float
+    """Variance that like schedules share by luck, in rows of a single run."""
+
+    noise: float
+    weights: Floats
+    """Of the rows, such that a prediction is the mean plus worth times likeness @ weights."""
+
+    factor: Floats
+    mean: float
+
+    @classmethod
+    def fit(cls, x: Floats, y: Floats, luck: float, known: Floats) -> "Process":
+        """Fit by the likelihood of the runs, each with the same noise.
+
+        Args:
+            x: Features in units of their spread, (rows, features).
+            y: Output, (rows,).
+            luck: Variance of a run's output by luck.
+            known: Noise variance of rows that are means over many seeds, NaN for single runs, (rows,).
+        """
+        distances, spread = _distances(x, x), float(np.var(y)) + 1e-12
+        centred = y - y.mean()
+
+        def loss(logs: Floats) -> float:
+            length, signal, noise = np.exp(logs)
+            matrix = spread * (signal * matern(distances / length) + (noise + 1e-8) * np.eye(len(y)))
+            try:
+                factor = cho_factor(matrix, lower=True)
+            except np.linalg.LinAlgError:
+                return 1e10
+            return float(0.5 * centred @ cho_solve(factor, centred) + np.log(np.diag(factor[0])).sum())
+
+        bounds = np.log([(0.5, 30.0), (0.01, 20.0), (0.01, 2.0)])
+        found = minimize(loss, np.log([3.0, 1.0, 0.3]), method="L-BFGS-B", bounds=bounds)
+        length, signal, noise = np.exp(found.x) * [1.0, spread, spread]
+        shared = float(np.clip(luck - noise, 0.0, (1 - LEAST_WORTH) * signal))
+        single = np.isnan(known)
+        matrix = matern(distances / length) * ((signal - shared) + shared * np.outer(single, single))
+        matrix += np.diag(np.where(single, noise, np.nan_to_num(known) + 1e-6))
+        factor = cho_factor(matrix, lower=True)
+        mean = float(y.mean())
+        return cls(x, length, signal - shared, shared, noise, cho_solve(factor, y - mean), factor[0], mean)
+
+    def likeness(self, x: Floats) -> Floats:
+        """Likeness of one schedule to the rows, (rows,)."""
+        return matern(_distances(x[None], self.x)[0] / self.length)
+
+    def at(self, x: Floats) -> float:
+        """Give the expected output."""
+        return self.mean + self.worth * float(self.likeness(x) @ self.weights)
+
+
+@dataclass(frozen=True)
+class Waves:
+    """Random frequencies whose cosines and sines have the kernel's likeness as their mean product."""
+
+    frequencies: Floats
+
+    @classmethod
+    def of(cls, n_features: int, length: float, seed: int) -> "Waves":
+        """Draw them: Matérn 3/2 has Student's t with three degrees of freedom as its spectrum."""
+        rng = np.random.default_rng(seed)
+        normal = rng.standard_normal((FREQUENCIES, n_features))
+        scale = np.sqrt(3 / rng.chisquare(3, FREQUENCIES))[:, None]
+        return cls(normal * scale / length)
+
+    def of_schedule(self, x: Floats) -> Floats:
+        """Give the waves of one schedule, of unit length, (2·FREQUENCIES,)."""
+        phases = self.frequencies @ x
+        return np.concatenate([np.cos(phases), np.sin(phases)]) / math.sqrt(FREQUENCIES)
+
+
+# The surrogate
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """Plays schedules of one cell. ``drawn`` gives others of the same kind, with images of their own.
+
+    Build it with :func:`fit_surrogate`.
+    """
+
+    facts: CellFacts
+    regime: Regime
+    steps_per_epoch: int
+    centre: Floats
+    scale: Floats
+    processes: tuple[tuple[Process, ...], ...]
+    """By epoch and output, as ``OUTPUTS`` has them."""
+
+    offsets: Floats
+    """What is taken from each expected output, (epochs, outputs): the luck of the breadth table's images."""
+
+    class_worth: Floats
+    """What a class is easier than the mean, (classes,)."""
+
+    class_shares: Floats
+    luck: Luck
+    confused: Floats
+    """Share of the wrong images of a class (rows) that were taken for each other one."""
+
+    norms: tuple[float, ...]
+    """Typical norm of each column's gradient."""
+
+    seconds_per_work: float
+    diverged: float
+    """Share of the table's runs that broke off with a non-finite loss."""
+
+    own: dict[str, int]
+    """Schedule and regime -> row of the processes, for those that were recorded."""
+
+    number: int = 0
+    """Which draw of images and of the landscape between the recorded schedules; 0 has the expected one."""
+
+    _cache: dict[tuple[object, ...], Floats] = field(default_factory=dict, repr=False, compare=False)
+
+    def drawn(self, number: int) -> "Surrogate":
+        """Give a cell of the same kind: other images, and a landscape drawn from what is not known of it.
+
+        Args:
+            number: Which; 0 has the expected landscape.
+        """
+        return replace(self, number=number, _cache={})
+
+    # What is true
+
+    def truth(self, schedule: Schedule, regime: Regime) -> float:
+        """Give the exact mean of the metric over new images and seeds.
+
+        Raises:
+            ConfigError: The table knows nothing of the regime or of the metric.
+        """
+        self._refuse(regime)
+        return self._mean_value(self._outputs(schedule)[-1, 0])
+
+    def expected(self, schedule: Schedule, regime: Regime) -> Expected:
+        """Give the mean curve over new images and seeds."""
+        self._refuse(regime)
+        outputs = self._outputs(schedule)
+        return Expected(
+            np.array([self._mean_value(worth) for worth in outputs[:, 0]]), np.exp(outputs[:, 1])
+        )
+
+    def break_chance(self, schedule: Schedule, regime: Regime) -> float:
+        """Chance that the run is called unstable: by a loss spike, or since it breaks off."""
+        self._refuse(regime)
+        outputs = self._outputs(schedule)
+        ratio = outputs[:, 2] - outputs[:, 3]
+        if not self.luck.ratio_spread:
+            spikes = ratio > math.log(LOSS_SPIKE)
+            return float(max(spikes.max(), self.diverged))
+        stays = ndtr((math.log(LOSS_SPIKE) - ratio) / self.luck.ratio_spread)
+        return float(1 - (1 - self.diverged) * np.prod(stays))
+
+    def _mean_value(self, worth: float) -> float:
+        by_class = ndtr(worth + self.class_worth)
+        if self.facts.metric == "top1":
+            return float(self.class_shares @ by_class)
+        return float(np.mean(by_class))
+
+    def _refuse(self, regime: Regime) -> None:
+        if regime != self.regime:
+            raise ConfigError("the table was recorded with another regime; search schedules alone")
+        if self.facts.metric not in ("top1", "balanced_accuracy"):
+            raise ConfigError(f"metric: {self.facts.metric} cannot be played; top1 and balanced_accuracy can")
+
+    # Expected outputs
+
+    def _outputs(self, schedule: Schedule) -> Floats:
+        """Expected outputs by epoch, (epochs, outputs)."""
+        digest = settings_digest(schedule, self.regime)
+        key = ("outputs", digest)
+        if key not in self._cache:
+            timetable = schedule.timetable(self.steps_per_epoch)
+            rows = []
+            for epoch, processes in enumerate(self.processes):
+                x = (features(timetable, epoch) - self.centre[epoch]) / self.scale[epoch]
+                rows.append([process.at(x) for process in processes])
+            outputs = np.array(rows) - self.offsets
+            if self.number:
+                share = np.linspace(1 / len(rows), 1.0, len(rows))
+                moved = self._moved(x)
+                outputs[:, 0] += share * moved
+                outputs[:, 1] -= share * moved * self.luck.loss_slope
+            self._cache[key] = outputs
+        return self._cache[key]
+
+    def _moved(self, x: Floats) -> float:
+        """How far this draw of the landscape lies above the expected one at a schedule.
+
+        Source:
+            Wilson et al. 2020, "Efficiently sampling functions from Gaussian process posteriors": a draw of
+            the process before the data, corrected by what the data would have said of that draw.
+        """
+        process = self.processes[-1][0]
+        rng = np.random.default_rng(derive(self.number, "landscape"))
+        waves = self._waves(len(self.processes) - 1)
+        draw = rng.standard_normal(2 * FREQUENCIES)
+        key = ("landscape",)
+        if key not in self._cache:
+            before = np.array([waves.of_schedule(row) @ draw for row in process.x]) * math.sqrt(process.worth)
+            noise = process.noise + process.luck
+            seen = before + rng.standard_normal(len(before)) * math.sqrt(noise)
+            self._cache[key] = cho_solve((process.factor, True), seen)
+        here = math.sqrt(process.worth) * float(waves.of_schedule(x) @ draw)
+        return here - process.worth * float(process.likeness(x) @ self._cache[key])
+
+    def _waves(self, epoch: int) -> Waves:
+        process = self.processes[epoch][0]
+        return Waves.of(process.x.shape[1], process.length, derive(self.number, "waves", epoch))
+
+    # Playing
+
+    def player(self, split_of: Callable[[Job], Cut]) -> Callable[[Job], tuple[EpochRecord, ...]]:
+        """Give what an executor plays: job -> its records.
+
+        Args:
+            split_of: Which images a job trains on and is scored on.
+        """
+        return lambda job: self.play(job, split_of(job))
+
+    def play(self, job: Job, cut: Cut) -> tuple[EpochRecord, ...]:
+        """Play one job.
+
+        Raises:
+            ConfigError: The job's regime is another one than the table's, or its length.
+        """
+        self._refuse(job.regime)
+        if abs(job.schedule.epochs - self.facts.epochs) > 1e-6:
+            raise ConfigError(f"the table was recorded with {self.facts.epochs:g} epochs")
+        n_train, val = len(cut.train), np.asarray(cut.val)
+        labels = np.asarray(self.facts.labels)[val]
+        timetable = job.schedule.timetable(math.ceil(n_train / job.regime.batch_size))
+        outputs = self._outputs(job.schedule)
+        rng = np.random.default_rng(self._seed("run", job.settings_digest, job.seed, job.fold))
+        breaks_at = int(rng.integers(len(outputs))) if rng.random() < self.diverged else None
+        spread = rng.standard_normal(4)
+        whole_work = run_work(timetable, self.facts.work_shares, n_train=n_train, n_val=len(val))
+        marks = self._work_marks(timetable, n_train, len(val))
+        records = []
+        for epoch, end in enumerate(timetable.epoch_ends):
+            expected = outputs[min(epoch, len(outputs) - 1)]
+            margin = expected[0] + self.class_worth[labels] + self._deviates(job, epoch, val)
+            predicted = np.where(margin > 0, labels, self._taken_for(labels, val))
+            shown = float(worth_of(np.count_nonzero(margin > 0), len(val)))
+            usual = float(ndtri(np.clip(self._mean_value(expected[0]), 1e-6, 1 - 1e-6)))
+            loss = math.exp(
+                expected[1]
+                - self.luck.loss_slope * (shown - usual)
+                + self.luck.loss_spread * (0.9 * spread[0] + math.sqrt(1 - 0.81) * rng.standard_normal())
+            )
+            start = math.exp(expected[3] + self.luck.train_spread * spread[1])
+            train = start * math.exp(
+                expected[2] - expected[3] + self.luck.ratio_spread * (0.7 * spread[2] + 0.7 * spread[3])
+            )
+            spread[3] = rng.standard_normal()
+            rates = timetable.rates(end - 1)
+            norms = tuple(
+                None if rate is None else norm for rate, norm in zip(rates, self.norms, strict=True)
+            )
+            broken = breaks_at == epoch
+            nan = math.nan
+            records.append(
+                EpochRecord(
+                    epoch=epoch,
+                    epochs_done=end / timetable.steps_per_epoch,
+                    step=end,
+                    train_loss=nan if broken else train,
+                    train_top1=nan if broken else float(ndtr(expected[4])),
+                    phase_start_loss=start,
+                    val_loss=nan if broken else loss,
+                    value=nan if broken else score(self.facts.metric, labels, predicted, loss),
+                    predicted="" if broken else pack_classes(predicted),
+                    n_val=len(val),
+                    rates=rates,
+                    grad_norms=norms,
+                    grad_norms_max=tuple(None if norm is None else 2 * norm for norm in norms),
+                    work=marks[epoch],
+                    seconds=marks[epoch] * self.seconds_per_work,
+                    epochs_since_unfreeze=(end - timetable.last_unfreeze) / timetable.steps_per_epoch,
+                    diverged=f"non-finite loss at step {end - 1}" if broken else "",
+                    last=broken or end == timetable.total_steps,
+                )
+            )
+            if broken:
+                break
+        assert broken or abs(marks[-1] - whole_work) < 1e-6 * whole_work
+        return tuple(records)
+
+    def _work_marks(self, timetable: Timetable, n_train: int, n_val: int) -> list[float]:
+        """Forward-equivalents by the end of each epoch: ``cost.run_work`` of the run cut there."""
+        images = n_train / timetable.steps_per_epoch
+        shares = np.asarray(self.facts.work_shares)
+        below = {}
+        for phase in timetable.schedule.phases:
+            lowest = next(column for column, lr in enumerate(phase.lrs) if lr is not None)
+            below[phase.lrs] = images * (1 + 2 * float(shares[lowest:].sum()))
+        marks, work, step = [], 0.0, 0
+        for end in timetable.epoch_ends:
+            while step < end:
+                phase = timetable.phase_at(step)
+                until = min(end, timetable.ends[phase])
+                work += (until - step) * below[timetable.schedule.phases[phase].lrs]
+                step = until
+            work += n_val
+            marks.append(work)
+        return marks
+
+    def _deviates(self, job: Job, epoch: int, val: NDArray[np.int64]) -> Floats:
+        """Standard normal deviates of the images' margins, (n_val,)."""
+        last = len(self.processes) - 1
+        epoch = min(epoch, last)
+        kept = self.luck.epochs[epoch]
+        final = self._channel(job, last)
+        if epoch < last:
+            final = kept * final + math.sqrt(1 - kept**2) * self._channel(job, epoch)
+        result: Floats = final[val]
+        return result
+
+    def _channel(self, job: Job, channel: int) -> Floats:
+        """Deviates of all images as one epoch's luck has them: the parts of ``Luck`` added up."""
+        key = ("channel", channel, job.settings_digest, job.seed)
+        if key in self._cache:
+            return self._cache[key]
+        luck, classes = self.luck, len(self.class_worth)
+        labels = np.asarray(self.facts.labels)
+        digest = job.settings_digest
+        waves = self._waves_of(job, channel)
+        run = luck.run(float(self._outputs(job.schedule)[-1, 0]))
+        by_image = self._normal((channel, "image"), (len(labels), 2 * FREQUENCIES + 1))
+        by_seed = self._normal((channel, "seed", job.seed), (len(labels), 2 * FREQUENCIES + 1))
+        seed_classes = self._normal((channel, "seed class", job.seed), (classes + 1,))
+        own = self._normal((channel, "own", job.seed, digest), (len(labels) + classes + 1,), keep=False)
+        spent = luck.image + luck.pairing + luck.seed + luck.seed_class + luck.seed_image + run + luck.run_class
+        smooth = min(luck.smooth, max(1 - spent, 0.0))
+        rest = max(1 - spent - smooth, 0.0)
+        root = math.sqrt
+        result: Floats = (
+            root(luck.image) * by_image[:, -1]
+            + root(luck.pairing) * (by_image[:, :-1] @ waves)
+            + root(luck.seed) * seed_classes[-1]
+            + root(luck.seed_class) * seed_classes[labels]
+            + root(luck.seed_image) * by_seed[:, -1]
+            + root(smooth) * (by_seed[:, :-1] @ waves)
+            + root(run) * own[-1]
+            + root(luck.run_class) * own[len(labels) + labels]
+            + root(rest) * own[: len(labels)]
+        ) / root(max(spent + smooth + rest, 1e-9))
+        self._cache[key] = result
+        return result
+
+    def _waves_of(self, job: Job, epoch: int) -> Floats:
+        timetable = job.schedule.timetable(self.steps_per_epoch)
+        x = (features(timetable, epoch) - self.centre[epoch]) / self.scale[epoch]
+        return self._waves(epoch).of_schedule(x)
+
+    def _taken_for(self, labels: NDArray[np.int64], val: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Class that each image is taken for when it is wrong; the image's own, whatever is trained."""
+        key = ("taken for",)
+        if key not in self._cache:
+            draws = np.random.default_rng(self._seed("taken for")).random(len(self.facts.labels))
+            self._cache[key] = draws
+        edges = np.cumsum(self.confused, axis=1)[labels]
+        taken: NDArray[np.int64] = np.argmax(self._cache[key][val, None] < edges, axis=1).astype(np.int64)
+        return taken
+
+    def _normal(self, purpose: tuple[object, ...], shape: tuple[int, ...], *, keep: bool = True) -> Floats:
+        if keep and purpose in self._cache:
+            return self._cache[purpose]
+        drawn = np.random.default_rng(self._seed(*purpose)).standard_normal(shape)
+        if keep:
+            self._cache[purpose] = drawn
+        return drawn
+
+    def _seed(self, *purpose: object) -> int:
+        return derive(self.number, "surrogate", *(str(part) for part in purpose))
+
+    @cached_property
+    def worth_share(self) -> float:
+        """Share of the smooth spread between schedules that is taken for worth, the rest being luck."""
+        process = self.processes[-1][0]
+        return process.worth / (process.worth + process.luck)
+
+
+# Fitting
+
+
+def fit_surrogate(
+    breadth: RecordedTable, depth: RecordedTable, *, runs: Sequence[int] | None = None, whole: bool = True
+) -> Surrogate:
+    """Fit a surrogate.
+
+    Args:
+        breadth: The cell's table of many schedules.
+        depth: Many seeds of some of them: of the same cell, else the luck of another one is borrowed.
+        runs: Positions of the breadth table's runs to fit to; all when left out.
+        whole: Whether the curves before the last epoch are fitted too.
+
+    Raises:
+        ConfigError: The tables are of other kinds, or the regime differs between runs.
+    """
+    if breadth.facts.kind != "breadth" or depth.facts.kind != "depth":
+        raise ConfigError("a surrogate is fitted to a breadth table and a depth table, in that order")
+    chosen = [breadth.runs[position] for position in (runs if runs is not None else range(len(breadth.runs)))]
+    regime = chosen[0].job.regime
+    if any(run.job.regime != regime for run in chosen):
+        raise ConfigError("the runs of a table must have one regime")
+    same_cell = (breadth.facts.fingerprint, breadth.facts.weights) == (
+        depth.facts.fingerprint,
+        depth.facts.weights,
+    )
+    steps = math.ceil(chosen[0].n_train / regime.batch_size)
+    n_epochs = max(len(run.records) for run in chosen)
+    known = _depth_means(depth, n_epochs) if same_cell else {}
+    noise = _luck_variances(depth)
+    epochs = range(n_epochs) if whole else [n_epochs - 1]
+    centres, scales, processes, offsets = [], [], [], []
+    for epoch in epochs:
+        x = np.array([features(run.job.schedule.timetable(steps), epoch) for run in chosen])
+        centre, scale = x.mean(0), x.std(0) + 1e-9
+        y = np.array([_outputs_of(run, epoch) for run in chosen])
+        y = np.minimum(y, _ceilings(chosen, y))
+        at = [(row, known[d]) for row, run in enumerate(chosen) if (d := run.job.settings_digest) in known]
+        offset = np.zeros(len(OUTPUTS))
+        single = np.full(y.shape, np.nan)
+        if at:
+            offset = np.mean([y[row] - means[epoch] for row, (means, _) in at], axis=0)
+            for row, (means, seeds) in at:
+                y[row] = means[epoch] + offset
+                single[row] = noise / seeds
+        centres.append(centre)
+        scales.append(scale)
+        offsets.append(offset)
+        scaled = (x - centre) / scale
+        processes.append(
+            tuple(
+                Process.fit(scaled, y[:, column], float(noise[column]), single[:, column])
+                for column in range(len(OUTPUTS) if whole else 2)
+            )
+        )
+    labels = breadth.labels[np.asarray(breadth.facts.train)]
+    shares = np.bincount(labels, minlength=len(breadth.facts.classes)) / len(labels)
+    likeness = matern(_distances(scaled, scaled) / processes[-1][0].length)
+    part = breadth if runs is None else RecordedTable(breadth.facts, tuple(chosen))
+    where = "this cell" if same_cell else f"{depth.facts.data} on {depth.facts.source}"
+    return Surrogate(
+        facts=breadth.facts,
+        regime=regime,
+        steps_per_epoch=steps,
+        centre=np.array(centres),
+        scale=np.array(scales),
+        processes=tuple(processes),
+        offsets=np.array(offsets)[:, : len(processes[-1])],
+        class_worth=_class_worth(depth if same_cell else part, shares),
+        class_shares=shares,
+        luck=fit_luck(depth, part, likeness, where),
+        confused=_confused(part),
+        norms=_norms(part),
+        seconds_per_work=float(np.median([run.end.seconds / run.end.work for run in chosen])),
+        diverged=float(np.mean([bool(run.end.diverged) for run in chosen])),
+        own={run.job.settings_digest: row for row, run in enumerate(chosen)},
+    )
+
+
+def _outputs_of(run: RecordedRun, epoch: int) -> Floats:
+    """Outputs of a run at the end of an epoch; of the last one before it broke off when it did."""
+    sound = [record for record in run.records if record.is_finite] or [run.records[0]]
+    record = sound[min(epoch, len(sound) - 1)]
+    n = record.n_val
+    shares = [float(np.nan_to_num(share, nan=0.0)) for share in (record.value, record.train_top1)]
+    losses = [
+        math.log(max(loss, 1e-6)) if math.isfinite(loss) else 5.0
+        for loss in (record.val_loss, record.train_loss, record.phase_start_loss)
+    ]
+    worth, train = (float(worth_of(share * size, size)) for share, size in zip(shares, (n, 200), strict=True))
+    return np.array([worth, *losses, train])
+
+
+def _ceilings(runs: Sequence[RecordedRun], y: Floats) -> Floats:
+    """Cap what breaking runs show, so that a few do not decide how the others are told apart."""
+    usual = np.array(["meant" not in run.origin for run in runs])
+    caps: Floats = y[usual].max(0) + 0.5 * (y[usual].max(0) - np.median(y[usual], axis=0))
+    return caps
+
+
+def _depth_means(depth: RecordedTable, n_epochs: int) -> dict[str, tuple[Floats, int]]:
+    """Schedule -> mean outputs by epoch over the seeds, (epochs, outputs), and the number of seeds."""
+    groups: dict[str, list[Floats]] = {}
+    for run in depth.runs:
+        outputs = np.array([_outputs_of(run, epoch) for epoch in range(n_epochs)])
+        groups.setdefault(run.job.settings_digest, []).append(outputs)
+    return {digest: (np.mean(rows, axis=0), len(rows)) for digest, rows in groups.items()}
+
+
+def _luck_variances(depth: RecordedTable) -> Floats:
+    """Variance of a run's last outputs against those of others with its seed, the median of schedules."""
+    digests = list(dict.fromkeys(run.job.settings_digest for run in depth.runs))
+    rows: dict[int, dict[str, Floats]] = {}
+    for run in depth.runs:
+        rows.setdefault(run.job.seed, {})[run.job.settings_digest] = _outputs_of(run, len(run.records) - 1)
+    whole = np.array([[row[d] for d in digests] for row in rows.values() if len(row) == len(digests)])
+    if len(whole) < 2 or len(digests) < 2:
+        return np.zeros(len(OUTPUTS))
+    paired = whole - whole.mean(1, keepdims=True)
+    variances: Floats = np.median(np.var(paired, axis=0, ddof=1), axis=0) * len(digests) / (len(digests) - 1)
+    return variances
+
+
+def _class_worth(table: RecordedTable, shares: Floats) -> Floats:
+    """What each class is easier than the mean of all, in worth."""
+    rows = hits(table)
+    found = []
+    for label in range(len(shares)):
+        part = rows[:, table.labels == label]
+        n = np.sum(~np.isnan(part))
+        found.append(float(worth_of(np.nansum(part), n)) if n else 0.0)
+    worth = np.array(found)
+    result: Floats = worth - float(shares @ worth)
+    return result
+
+
+def _confused(table: RecordedTable) -> Floats:
+    classes = len(table.facts.classes)
+    counts = np.full((classes, classes), 0.5)
+    for run in table.runs:
+        labels, predicted = table.labels[np.asarray(run.val)], run.end.predicted_classes
+        if len(predicted):
+            np.add.at(counts, (labels, predicted), 1.0)
+    np.fill_diagonal(counts, 0.0)
+    shares: Floats = counts / counts.sum(1, keepdims=True)
+    return shares
+
+
+def _norms(table: RecordedTable) -> tuple[float, ...]:
+    columns = zip(*(run.end.grad_norms for run in table.runs), strict=True)
+    return tuple(
+        float(np.median([norm for norm in column if norm is not None] or [1.0])) for column in columns
+    )

@@ -1,0 +1,327 @@
+"""Luck: what makes the same schedule right on an image in one run and wrong in another, as shares.
+
+An image is classified rightly when a *margin* is above zero: what the schedule is worth on the image's class
+plus a standard normal deviate. That deviate is the sum of what the image brings (its difficulty), what the
+image brings with this schedule, what the run's seed brings to all schedules, and so on; :class:`Luck` holds
+the share of the variance that each of them has. The shares follow from how often two runs are right together
+(tetrachoric correlations), so that simulated schedules agree on images as recorded ones do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from autofreeze.tables import RecordedTable
+from autofreeze.values import Value
+
+Floats = NDArray[np.float64]
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
+MOST_RUN = 0.35
+"""Share that a run's own luck may have, at most."""
+
+
+class Luck(Value):
+    """Shares of the variance of a margin; what is left is an image with a schedule and a seed alone."""
+
+    image: float
+    """The image, whatever is trained."""
+
+    pairing: float
+    """The image with the schedule, whatever the seed; alike for schedules that are alike."""
+
+    seed: float
+    """The seed with its split, whatever the schedule: on all images alike."""
+
+    seed_class: float
+    """The seed with its split, on all images of a class."""
+
+    seed_image: float
+    """The seed with the image, whatever the schedule."""
+
+    run_level: float
+    run_slope: float
+    """A run on all images alike: ``run_level + run_slope · worth of the schedule``, 0 to ``MOST_RUN``."""
+
+    run_class: float
+    """A run on all images of a class."""
+
+    smooth: float
+    """A run on one image; alike for schedules that are alike, with the same seed."""
+
+    epochs: tuple[float, ...]
+    """Correlation of a margin at the end of each epoch with that at the end of the run."""
+
+    loss_slope: float
+    """Fall of the log of the log loss with the worth that a run shows, and its spread otherwise."""
+
+    loss_spread: float
+    train_spread: float
+    """Spread by seed of the log of the training loss, and of its ratio to the loss at the phase's start."""
+
+    ratio_spread: float
+    source: str
+    """Of which table the shares by seed are."""
+
+    def run(self, worth: float) -> float:
+        """Share of a run on all images alike."""
+        return float(np.clip(self.run_level + self.run_slope * worth, 0.0, MOST_RUN))
+
+
+def both_above(first: Floats, second: Floats, correlation: float) -> Floats:
+    """Probability that two standard normal deviates lie below two limits, elementwise.
+
+    Source:
+        Plackett 1954: the derivative by the correlation is the density; integrated by Gauss and Legendre.
+    """
+    half = correlation / 2
+    total = np.zeros(np.broadcast(first, second).shape)
+    for node, weight in zip(NODES, WEIGHTS, strict=True):
+        rho = half * (node + 1)
+        rest = 1 - rho**2
+        exponent = -(first**2 - 2 * rho * first * second + second**2) / (2 * rest)
+        total = total + weight * np.exp(exponent) / (2 * np.pi * np.sqrt(rest))
+    result: Floats = ndtr(first) * ndtr(second) + half * total
+    return result
+
+
+def correlation_of(first: Floats, second: Floats, pairs: Floats, both: Floats) -> float:
+    """Correlation of margins at which as many pairs are right together as were seen; 0 without pairs.
+
+    Args:
+        first: Worth of the one, (k,).
+        second: Worth of the other, (k,).
+        pairs: Pairs that were seen, (k,).
+        both: Those in which both were right, (k,).
+    """
+    if not pairs.sum():
+        return 0.0
+    low, high = -0.95, 0.98
+    for _ in range(40):
+        middle = (low + high) / 2
+        if float(pairs @ both_above(first, second, middle)) < both.sum():
+            low = middle
+        else:
+            high = middle
+    return middle
+
+
+def worth_of(right: Floats | float, n: Floats | float) -> Floats:
+    """Worth at which a share is right: the normal quantile, half an image kept from either end."""
+    result: Floats = ndtri((np.asarray(right) + 0.5) / (np.asarray(n) + 1.0))
+    return result
+
+
+def hits(table: RecordedTable, epoch: int = -1) -> Floats:
+    """Which images each run had right at an epoch, (runs, images); NaN where an image was not scored."""
+    result = np.full((len(table.runs), len(table.labels)), np.nan)
+    for row, run in enumerate(table.runs):
+        record = run.records[min(epoch, len(run.records) - 1)]
+        val = np.asarray(run.val)
+        right = record.predicted_classes == table.labels[val] if record.predicted else np.zeros(len(val))
+        result[row, val] = right
+    return result
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Runs of a depth table, crossed: schedules by seeds by images."""
+
+    right: Floats
+    """1 right, 0 wrong, NaN not scored, (schedules, seeds, images)."""
+
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: RecordedTable, epoch: int = -1) -> "Crossed":
+        """Cross a depth table; seeds that not every schedule has are left out."""
+        digests = list(dict.fromkeys(run.job.settings_digest for run in table.runs))
+        seeds = list(dict.fromkeys(run.job.seed for run in table.runs))
+        rows = hits(table, epoch)
+        right = np.full((len(digests), len(seeds), rows.shape[1]), np.nan)
+        for row, run in zip(rows, table.runs, strict=True):
+            right[digests.index(run.job.settings_digest), seeds.index(run.job.seed)] = row
+        whole = ~np.isnan(right).all(axis=2).any(axis=0)
+        return cls(right[:, whole], table.labels)
+
+    @property
+    def worth(self) -> Floats:
+        """Worth of each schedule on each class, (schedules, classes)."""
+        columns = [self._of_class(k).reshape(len(self.right), -1) for k in range(int(self.labels.max()) + 1)]
+        return np.stack(
+            [worth_of(np.nansum(c, axis=1), np.sum(~np.isnan(c), axis=1)) for c in columns], axis=1
+        )
+
+    def _of_class(self, label: int) -> Floats:
+        return self.right[:, :, self.labels == label]
+
+    def correlations(self) -> dict[str, float]:
+        """Correlations of margins by what two scores share; see :func:`fit_luck`."""
+        seen: dict[str, list[tuple[float, float, float, float]]] = {}
+        classes = range(int(self.labels.max()) + 1)
+        worth = self.worth
+        here = [~np.isnan(self._of_class(k)) for k in classes]
+        right = [np.nan_to_num(self._of_class(k)) for k in classes]
+        schedules = range(len(self.right))
+        for s in schedules:
+            for t in schedules:
+                for k in classes:
+                    own = "own" if s == t else "other"
+                    same_run = [float(np.sum(part[k][s] * part[k][t])) for part in (here, right)]
+                    same_image = [
+                        float(part[k][s].sum(0) @ part[k][t].sum(0)) - same
+                        for part, same in zip((here, right), same_run, strict=True)
+                    ]
+                    seen.setdefault(f"image {own}", []).append((worth[s, k], worth[t, k], *same_image))
+                    if s != t:
+                        seen.setdefault("image and seed", []).append((worth[s, k], worth[t, k], *same_run))
+                    for other in classes:
+                        kind = f"seed {own} {'same' if k == other else 'another'} class"
+                        counts = [
+                            float(part[k][s].sum(1) @ part[other][t].sum(1)) for part in (here, right)
+                        ]
+                        if k == other:
+                            counts = [c - same for c, same in zip(counts, same_run, strict=True)]
+                        seen.setdefault(kind, []).append((worth[s, k], worth[t, other], *counts))
+        return {kind: correlation_of(*np.array(rows).T) for kind, rows in seen.items()}
+
+    def run_correlations(self) -> tuple[Floats, Floats]:
+        """Worth of each schedule, and the correlation of margins of two images in one run of it."""
+        n = np.sum(~np.isnan(self.right), axis=2)
+        right = np.nansum(self.right, axis=2)
+        worth = worth_of(right.sum(1), n.sum(1))
+        found = []
+        for row in range(len(worth)):
+            pairs = np.array([np.sum(n[row] * (n[row] - 1.0))])
+            both = np.array([np.sum(right[row] * (right[row] - 1.0))])
+            found.append(correlation_of(worth[row : row + 1], worth[row : row + 1], pairs, both))
+        return worth, np.array(found)
+
+
+def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, source: str) -> Luck:
+    """Estimate the shares.
+
+    Args:
+        depth: Many seeds of a few schedules: what an image, a seed and a run bring.
+        breadth: Many schedules with one seed: how much more alike the luck of like schedules is.
+        likeness: Of the breadth table's runs, (runs, runs), 0..1.
+        source: In words, whose the depth table is.
+    """
+    crossed = Crossed.of(depth)
+    found = crossed.correlations()
+    image = _share(found["image other"])
+    pairing = _share(found["image own"] - image)
+    seed = _share(found.get("seed other another class", 0.0))
+    seed_class = _share(found["seed other same class"] - seed)
+    seed_image = _share(found["image and seed"] - image - seed - seed_class)
+    run_class = _share(
+        found["seed own same class"] - found.get("seed own another class", 0.0) - seed_class, most=0.2
+    )
+    worth, by_run = crossed.run_correlations()
+    slope, level = np.polyfit(worth, by_run - seed, 1) if len(worth) > 2 else (0.0, float(by_run.mean() - seed))
+    base, slope_of_likeness = _by_likeness(breadth, likeness)
+    run = float(np.clip(np.mean(by_run) - seed, 0, MOST_RUN))
+    left = 1 - image - pairing - seed - seed_class - seed_image - run - run_class
+    smooth = float(np.clip(slope_of_likeness - pairing - run, 0.0, max(0.95 * left, 0.0)))
+    slope_of_loss, loss_spread = _loss_by_worth(depth)
+    return Luck(
+        image=image,
+        pairing=pairing,
+        seed=seed,
+        seed_class=seed_class,
+        seed_image=seed_image,
+        run_level=float(level),
+        run_slope=float(slope),
+        run_class=run_class,
+        smooth=smooth,
+        epochs=_epochs(breadth),
+        loss_slope=slope_of_loss,
+        loss_spread=loss_spread,
+        train_spread=_spread_by_schedule(depth, lambda run: np.log(run.end.train_loss)),
+        ratio_spread=_spread_by_schedule(
+            depth, lambda run: np.log(run.end.train_loss / run.end.phase_start_loss)
+        ),
+        source=source,
+    )
+
+
+def _share(value: float, most: float = 0.9) -> float:
+    return float(np.clip(value, 0.0, most))
+
+
+def _by_likeness(breadth: RecordedTable, likeness: Floats) -> tuple[float, float]:
+    """Correlation of margins of two schedules with one seed: that of unlike ones, and what likeness adds."""
+    rows = hits(breadth)
+    here = ~np.isnan(rows)
+    n = here.sum(1)
+    worth = worth_of(np.nansum(rows, axis=1), n)
+    first, second = np.triu_indices(len(rows), 1)
+    same = np.array([a.job.fold == b.job.fold for a, b in _pairs(breadth, first, second)])
+    first, second = first[same], second[same]
+    pairs = (here[first] & here[second]).sum(1).astype(float)
+    both = np.nansum(rows[first] * rows[second], axis=1)
+    alike = likeness[first, second]
+    edges = np.quantile(alike, np.linspace(0, 1, 9))
+    edges[-1] += 1e-9
+    centres, found = [], []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        inside = (alike >= low) & (alike < high)
+        if inside.any():
+            centres.append(float(alike[inside].mean()))
+            found.append(
+                correlation_of(worth[first[inside]], worth[second[inside]], pairs[inside], both[inside])
+            )
+    if len(found) < 2:
+        return (found[0] if found else 0.0), 0.0
+    slope, base = np.polyfit(centres, found, 1)
+    return float(base), float(slope)
+
+
+def _pairs(table: RecordedTable, first: NDArray[np.intp], second: NDArray[np.intp]):  # type: ignore[no-untyped-def]
+    return ((table.runs[a], table.runs[b]) for a, b in zip(first, second, strict=True))
+
+
+def _epochs(table: RecordedTable) -> tuple[float, ...]:
+    """Correlation of margins at each epoch's end with those at the run's end, on the same images."""
+    last = max(len(run.records) for run in table.runs) - 1
+    ends = hits(table)
+    n = np.sum(~np.isnan(ends), axis=1).astype(float)
+    final = worth_of(np.nansum(ends, axis=1), n)
+    found = []
+    for epoch in range(last):
+        rows = hits(table, epoch)
+        both = np.nansum(rows * ends, axis=1)
+        found.append(max(correlation_of(worth_of(np.nansum(rows, axis=1), n), final, n, both), 0.0))
+    return (*found, 1.0)
+
+
+def _by_schedule(table: RecordedTable, what) -> list[Floats]:  # type: ignore[no-untyped-def]
+    groups: dict[str, list[float]] = {}
+    for run in table.runs:
+        groups.setdefault(run.job.settings_digest, []).append(float(what(run)))
+    return [np.array(values) for values in groups.values()]
+
+
+def _centred(groups: Sequence[Floats]) -> Floats:
+    return np.concatenate([values - np.nanmean(values) for values in groups])
+
+
+def _spread_by_schedule(table: RecordedTable, what) -> float:  # type: ignore[no-untyped-def]
+    """Spread over seeds of a schedule, the median of schedules."""
+    spreads = [float(np.nanstd(values, ddof=1)) for values in _by_schedule(table, what) if len(values) > 1]
+    return float(np.median(spreads)) if spreads else 0.0
+
+
+def _loss_by_worth(table: RecordedTable) -> tuple[float, float]:
+    """How the log of the log loss moves with the worth that a run shows, over the seeds of a schedule."""
+    n = table.runs[0].end.n_val
+    worth = _centred(_by_schedule(table, lambda run: worth_of(run.end.value * n, n)))
+    loss = _centred(_by_schedule(table, lambda run: np.log(run.end.val_loss)))
+    usable = np.isfinite(worth) & np.isfinite(loss)
+    if usable.sum() < 3 or not worth[usable].any():
+        return 0.0, 0.0
+    slope = float(worth[usable] @ loss[usable] / (worth[usable] @ worth[usable]))
+    return -slope, float(np.std(loss[usable] - slope * worth[usable]))
