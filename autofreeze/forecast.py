@@ -51,6 +51,8 @@ def forecast(
     trials: int,
     ended: int,
     known: frozenset[str],
+    tuning: int = 0,
+    fresh_seeds: int = 0,
 ) -> Plan:
     """Plan what is left of a search.
 
@@ -62,6 +64,8 @@ def forecast(
         trials: Trials in all.
         ended: Those that have been run, fewer.
         known: Baselines among them.
+        tuning: Trials by which baselines are tuned.
+        fresh_seeds: Fresh seeds at most on which the finalists are confirmed.
     """
     split = bench.splits[0]
     granted = islice(_baselines(space, sampler), baseline_quota(trials))
@@ -74,6 +78,8 @@ def forecast(
         trials=trials - ended,
         baselines=first,
         draws=_draws(space, seed),
+        tuning=tuning,
+        fresh_seeds=fresh_seeds,
     )
 
 

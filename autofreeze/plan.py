@@ -14,6 +14,10 @@ from autofreeze.schedule import Schedule, Timetable
 from autofreeze.values import Value
 
 
+CANDIDATES = 6
+"""Schedules that are confirmed, as a rule: four or five finalists, and a baseline or two that could win."""
+
+
 class Pace(Value):
     """Measured seconds. All are of one machine at one moment, so what follows from them is rough."""
 
@@ -121,6 +125,12 @@ class Plan(Value):
     longest_draw: float
     """Seconds of the longest of the draws that were looked at."""
 
+    tuning: int = 0
+    """Trials by which baselines are tuned after the search."""
+
+    fresh_seeds: int = 0
+    """Fresh seeds at most on which the finalists are confirmed."""
+
     @property
     def seconds(self) -> float:
         """Seconds of all trials that are left, if every one is trained to its end."""
@@ -130,6 +140,16 @@ class Plan(Value):
     def most_seconds(self) -> float:
         """The same if every draw were the longest: however the sampler chooses, it is hardly more."""
         return sum(self.baselines.values()) + self.draws * self.longest_draw
+
+    @property
+    def tuning_seconds(self) -> float:
+        """Seconds of tuning the baselines, each trial taken for an average draw."""
+        return self.tuning * self.draw
+
+    @property
+    def confirmation_seconds(self) -> float:
+        """Seconds of the confirmation, if nobody is left behind; each run is taken for an average draw's."""
+        return self.fresh_seeds * CANDIDATES * self.draw / self.folds
 
     @property
     def draws(self) -> int:
@@ -146,6 +166,8 @@ def make_plan(
     trials: int,
     baselines: Mapping[str, tuple[Schedule, Regime]],
     draws: Iterable[tuple[Schedule, Regime]],
+    tuning: int = 0,
+    fresh_seeds: int = 0,
 ) -> Plan:
     """Estimate a search.
 
@@ -157,6 +179,8 @@ def make_plan(
         trials: Trials that are left to run, >= 1.
         baselines: Those that are left to run, in order; more than ``trials`` are not counted.
         draws: Points of the space, drawn evenly; at least one.
+        tuning: Trials by which baselines are tuned.
+        fresh_seeds: Fresh seeds at most on which the finalists are confirmed.
     """
     first = list(baselines.items())[:trials]
     drawn = [trial_seconds(*point, pace, work_shares, sizes) for point in draws]
@@ -170,4 +194,6 @@ def make_plan(
         baselines={name: trial_seconds(*point, pace, work_shares, sizes) for name, point in first},
         draw=sum(drawn) / len(drawn),
         longest_draw=max(drawn),
+        tuning=tuning,
+        fresh_seeds=fresh_seeds,
     )

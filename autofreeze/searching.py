@@ -31,7 +31,7 @@ from autofreeze.regime import Regime
 from autofreeze.report.files import read_report, write_report
 from autofreeze.report.plan import plan_lines
 from autofreeze.report.words import conditions, found
-from autofreeze.results import UNDER_WAY, StudyResult, TrialResult
+from autofreeze.results import UNDER_WAY, Ending, StudyResult, TrialResult
 from autofreeze.run import RunFolder, check_same_study, check_usable
 from autofreeze.samplers import SAMPLERS, SamplerName
 from autofreeze.schedule import Schedule
@@ -307,7 +307,8 @@ class SearchSession:
 
     def _foresee(self, results: tuple[TrialResult, ...], seconds: float | None) -> None:
         """Measure a few steps and tell what the trials that are left will cost; only where it is shown."""
-        if self.display is None or len(results) >= self.options.trials:
+        ended = sum(trial.ending is not Ending.TOO_DEAR and not trial.tuned for trial in results)
+        if self.display is None or ended >= self.options.trials:
             return
         try:
             self._plan = forecast(
@@ -316,8 +317,10 @@ class SearchSession:
                 sampler=self.options.sampler,
                 seed=self.options.seed,
                 trials=self.options.trials,
-                ended=len(results),
-                known=frozenset(trial.baseline for trial in results if trial.baseline),
+                ended=ended,
+                known=frozenset(trial.baseline for trial in results if trial.baseline and not trial.tuned),
+                tuning=len(self.options.tuned) * self.options.trials,
+                fresh_seeds=self.options.confirm,
             )
         except RuntimeError as error:  # torch's own: the trials will meet it too, and tell it
             self.display.tell(f"plan: no step could be measured ({' '.join(str(error).split())[:200]})")

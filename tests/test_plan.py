@@ -149,3 +149,13 @@ def test_no_number_depends_on_the_plan_and_none_is_made_when_nothing_is_left(cla
     again, told = search("with", resume=True)
     assert "plan: " not in told
     assert again.plan == with_plan.plan
+
+
+def test_tuning_and_confirmation_are_part_of_what_is_planned():
+    whole = plan().model_copy(update={"tuning": 20, "fresh_seeds": 12})
+    assert whole.tuning_seconds == pytest.approx(20 * whole.draw)
+    assert whole.confirmation_seconds == pytest.approx(12 * 6 * whole.draw / whole.folds)
+    text = "\n".join(plan_lines(whole, device="cpu", out="runs/a"))
+    assert "then 20 trials that tune baselines" in text
+    assert "then about 6 schedules on up to 12 fresh seeds" in text
+    assert "then" not in "\n".join(plan_lines(plan(), device="cpu", out="runs/a"))

@@ -102,6 +102,7 @@ def demonstrate(
         epochs=epochs,
         folds=folds,
         seed=seed,
+        confirm=0,  # the test images are many here, and are looked at by what follows
         display=display,
         command=command,
     )
