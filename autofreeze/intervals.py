@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Interval(Value):
 
 @dataclass(frozen=True)
 class Spread:
-    """What the scores of images by seeds vary with, as variances of one score."""
+    """What scores of images by seeds vary with, as variances of one score."""
 
     image: float
     """Between images, whatever the seed."""
@@ -47,13 +47,13 @@ def paired_interval(
     overlap: float,
     limit: float,
     strata: NDArray[np.int64] | None = None,
+    spread: NDArray[np.float64] | None = None,
 ) -> Interval:
     """Give the mean difference of two schedules, and how far off it may be on new images with new seeds.
 
     Images and seeds are crossed, and both are samples. The variance of the mean is that of a crossed
     bootstrap in closed form, each part counted once: the part between images, the part between seeds, and
-    the rest, estimated from the sums by image, by seed and of all squares. The seeds' part is not divided by
-    the seeds alone: their training parts overlap.
+    the rest. The seeds' part is not divided by the seeds alone, since their training parts overlap.
 
     Degenerate input: with one seed or one image nothing is known of others, and the interval is infinite. An
     image that no seed scored, and a seed that scored none, do not count. Without any score the estimate is
@@ -68,43 +68,40 @@ def paired_interval(
             1.96 is 95 %. Student's t widens it where seeds are few and matter.
         strata: Class of each image, (images,), where the metric weighs classes alike: their sizes are then
             given, and only the spread within a class counts.
+        spread: Differences with these and further seeds, (more seeds, images), by which to judge how much
+            images and seeds vary; the mean is that of ``differences``.
 
     Source:
-        Owen 2007, "The pigeonhole bootstrap" (the parts and that it counts the rest three times); Cameron,
-        Gelbach and Miller 2011 (the closed form); Nadeau and Bengio 2003 (the overlap); Satterthwaite 1946;
-        Agresti and Coull 1998, Agresti and Min 2005 (images that are taken to differ).
+        Owen 2007, "The pigeonhole bootstrap" (the parts, and that it counts the rest three times);
+        Henderson 1953, first method (the parts of a layout with gaps); Nadeau and Bengio 2003 (the overlap);
+        Satterthwaite 1946; Agresti and Coull 1998, Agresti and Min 2005 (images that are taken to differ).
     """
-    scored = ~np.isnan(differences)
-    seeds_at, images_at = np.nonzero(scored)
-    values = differences[scored]
-    if not len(values):
-        return Interval(
-            estimate=math.nan, low=-math.inf, high=math.inf, standard_error=math.inf, images=0, seeds=0
-        )
-    by_image = np.bincount(images_at, minlength=differences.shape[1])
-    by_seed = np.bincount(seeds_at, minlength=differences.shape[0])
-    n_images, n_seeds = int(np.count_nonzero(by_image)), int(np.count_nonzero(by_seed))
-    estimate = float(values.mean())
-    if n_images < 2 or n_seeds < 2:
+    layout = _layout_of(differences)
+    wide, scores = layout, differences
+    if spread is not None:
+        wide, scores = _layout_of(spread), spread
+    estimate = float(differences.ravel()[layout.flat].mean()) if layout.scores else math.nan
+    if not layout.scores or min(wide.images, wide.seeds) < 2:
         return Interval(
             estimate=estimate, low=-math.inf, high=math.inf, standard_error=math.inf,
-            images=n_images, seeds=n_seeds,
+            images=layout.images, seeds=layout.seeds,
         )  # fmt: skip
-    residuals = values - (estimate if strata is None else _class_means(values, strata[images_at]))
-    found = _spread(residuals, seeds_at, images_at, by_seed, by_image)
+    values = scores.ravel()[wide.flat]
+    centre = float(values.mean()) if strata is None else _class_means(values, strata[wide.images_at])
+    parts = wide.spread(values - centre)
 
-    total = float(len(values)) ** 2
-    image_part = found.image * float(by_image @ by_image) / total
-    seed_part = found.seed * (float(by_seed @ by_seed) / total + overlap)
-    rest = found.residual / len(values)
+    total = float(layout.scores) ** 2
+    seed_part = parts.seed * (float(layout.by_seed @ layout.by_seed) / total + overlap)
+    other_part = (
+        parts.image * float(layout.by_image @ layout.by_image) / total + parts.residual / layout.scores
+    )
     differing = values[values != 0]
     size = float(np.mean(np.square(differing))) if len(differing) else 1.0
-    variance = image_part + seed_part + rest
-    error = math.sqrt(variance + PSEUDO_IMAGES * size / n_images**2)
-    half = _student(limit, _freedom(variance, seed_part, n_images, n_seeds)) * error
+    error = math.sqrt(seed_part + other_part + PSEUDO_IMAGES * size / layout.images**2)
+    half = error * _student(limit, _freedom(seed_part, wide.seeds - 1, other_part, wide.images - 1))
     return Interval(
         estimate=estimate, low=estimate - half, high=estimate + half, standard_error=error,
-        images=n_images, seeds=n_seeds,
+        images=layout.images, seeds=layout.seeds,
     )  # fmt: skip
 
 
@@ -114,6 +111,7 @@ def mean_interval(
     overlap: float,
     limit: float = 1.96,
     strata: NDArray[np.int64] | None = None,
+    spread: NDArray[np.float64] | None = None,
 ) -> Interval:
     """Give the mean score of one schedule, and how far off it may be on new images with new seeds.
 
@@ -122,8 +120,115 @@ def mean_interval(
         overlap: As there.
         limit: As there.
         strata: As there.
+        spread: As there.
     """
-    return paired_interval(merits, overlap=overlap, limit=limit, strata=strata)
+    return paired_interval(merits, overlap=overlap, limit=limit, strata=strata, spread=spread)
+
+
+def crossed_bootstrap(
+    differences: NDArray[np.float64], *, draws: int = 1000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Draw means of resampled images with resampled seeds: the pigeonhole bootstrap, as it is.
+
+    It stands here to be compared with. Each draw's variance holds the parts of :class:`Spread` as
+    :func:`paired_interval` does, but the rest three times: by image, by seed and by both. And it knows
+    nothing of overlapping training parts.
+
+    Args:
+        differences: As for :func:`paired_interval`.
+        draws: How many.
+        seed: Of the random numbers.
+
+    Returns:
+        Means, (draws,); NaN where a draw took no score at all.
+    """
+    rng = np.random.default_rng(seed)
+    n_seeds, n_images = differences.shape
+    weights_s = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws).astype(np.float64)
+    weights_i = rng.multinomial(n_images, np.full(n_images, 1 / n_images), size=draws).astype(np.float64)
+    scored = ~np.isnan(differences)
+    sums = np.einsum("ds,ds->d", weights_s, weights_i @ np.where(scored, differences, 0.0).T)
+    counts = np.einsum("ds,ds->d", weights_s, weights_i @ scored.T.astype(np.float64))
+    means: NDArray[np.float64] = np.divide(sums, counts, out=np.full(draws, np.nan), where=counts > 0)
+    return means
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Which images were scored with which seeds."""
+
+    flat: NDArray[np.intp]
+    """Places of the scores in the table laid flat."""
+
+    seeds_at: NDArray[np.intp]
+    images_at: NDArray[np.intp]
+    by_seed: NDArray[np.float64]
+    """Scores of each seed, and of each image."""
+
+    by_image: NDArray[np.float64]
+
+    @property
+    def scores(self) -> int:
+        return len(self.flat)
+
+    @cached_property
+    def seeds(self) -> int:
+        return int(np.count_nonzero(self.by_seed))
+
+    @cached_property
+    def images(self) -> int:
+        return int(np.count_nonzero(self.by_image))
+
+    def spread(self, residuals: NDArray[np.float64]) -> Spread:
+        """Estimate the parts: the values that give the sums of squares by image, by seed and of all.
+
+        Args:
+            residuals: Scores less their mean, (scores,). A part is never negative.
+        """
+        by_image = np.bincount(self.images_at, weights=residuals)
+        by_seed = np.bincount(self.seeds_at, weights=residuals)
+        sums = np.array([by_image @ by_image, by_seed @ by_seed, residuals @ residuals])
+        image, seed, residual = np.maximum(self._solution @ sums, 0.0).tolist()
+        return Spread(image, seed, residual)
+
+    @cached_property
+    def _solution(self) -> NDArray[np.float64]:
+        """The inverse of what the three sums of squares are expected to be for each part alone.
+
+        With A the matrix that joins scores of one image (or of one seed, or each with itself) and K that of a
+        part, and P taking off the mean of n scores: tr(APKP) = tr(AK) − 2/n 1ᵀAK1 + 1/n² 1ᵀA1 1ᵀK1. Where
+        each image was scored once its part and the rest are one, and are shared out evenly.
+        """
+        n, m, v = float(self.scores), self.by_image, self.by_seed
+        m2, v2, crossed = float(m @ m), float(v @ v), float(m[self.images_at] @ v[self.seeds_at])
+        traces = np.array([[m2, n, n], [n, v2, n], [n, n, n]])
+        chained = np.array(
+            [[np.sum(m**3), crossed, m2], [crossed, np.sum(v**3), v2], [m2, v2, n]], dtype=np.float64
+        )
+        joined = np.array([m2, v2, n])
+        expected = traces - 2 / n * chained + np.outer(joined, joined) / n**2
+        scale = np.sqrt(np.diag(expected))
+        scales = np.outer(scale, scale)
+        inverse: NDArray[np.float64] = np.linalg.pinv(expected / scales, rcond=1e-9) / scales
+        return inverse
+
+
+def _layout_of(table: NDArray[np.float64]) -> _Layout:
+    """Find which scores there are; candidates share their images and seeds, and so the answer."""
+    return _layout((~np.isnan(table)).tobytes(), table.shape[0], table.shape[1])
+
+
+@lru_cache(maxsize=16)
+def _layout(scored: bytes, n_seeds: int, n_images: int) -> _Layout:
+    flat = np.flatnonzero(np.frombuffer(scored, dtype=np.bool_))
+    seeds_at, images_at = np.divmod(flat, max(n_images, 1))
+    return _Layout(
+        flat,
+        seeds_at,
+        images_at,
+        np.bincount(seeds_at, minlength=n_seeds).astype(np.float64),
+        np.bincount(images_at, minlength=n_images).astype(np.float64),
+    )
 
 
 def _class_means(values: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -133,40 +238,10 @@ def _class_means(values: NDArray[np.float64], classes: NDArray[np.int64]) -> NDA
     return means
 
 
-def _spread(
-    residuals: NDArray[np.float64],
-    seeds_at: NDArray[Any],
-    images_at: NDArray[Any],
-    by_seed: NDArray[Any],
-    by_image: NDArray[Any],
-) -> Spread:
-    """Estimate the parts of the variance: the values that give the sums of squares as they are.
-
-    The three sums are quadratic forms of the residuals, and their expectations are linear in the parts,
-    also where not every seed scored every image (Henderson's first method). A part is not negative.
-    """
-    n = float(len(residuals))
-    m, v = by_image.astype(np.float64), by_seed.astype(np.float64)
-    image_sums = np.bincount(images_at, weights=residuals)
-    seed_sums = np.bincount(seeds_at, weights=residuals)
-    sums = np.array([image_sums @ image_sums, seed_sums @ seed_sums, residuals @ residuals])
-    # tr(AK), 1'AK1 and 1'A1 of the matrices that join scores of one image, of one seed, and each with itself.
-    m2, v2 = m @ m, v @ v
-    traces = np.array([[m2, n, n], [n, v2, n], [n, n, n]])
-    cross = float(m[images_at] @ v[seeds_at])
-    doubles = np.array([[np.sum(m**3), cross, m2], [cross, np.sum(v**3), v2], [m2, v2, n]])
-    ones = np.array([m2, v2, n])
-    expected = traces - 2 / n * doubles + np.outer(ones, ones) / n**2
-    image, seed, residual = np.maximum(np.linalg.lstsq(expected, sums, rcond=None)[0], 0.0)
-    return Spread(float(image), float(seed), float(residual))
-
-
-def _freedom(variance: float, seed_part: float, n_images: int, n_seeds: int) -> float:
-    """Give the degrees of freedom of a sum of variances (Satterthwaite), never fewer than the seeds give."""
-    if variance <= 0:
-        return math.inf
-    squares = seed_part**2 / (n_seeds - 1) + (variance - seed_part) ** 2 / (n_images - 1)
-    return max(variance**2 / squares, n_seeds - 1.0)
+def _freedom(one: float, one_free: float, other: float, other_free: float) -> float:
+    """Give the degrees of freedom of a sum of two variances (Satterthwaite), never fewer than the first's."""
+    squares = one**2 / one_free + other**2 / other_free
+    return max((one + other) ** 2 / squares, one_free) if squares > 0 else math.inf
 
 
 def _student(limit: float, freedom: float) -> float:

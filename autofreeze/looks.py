@@ -180,7 +180,9 @@ def take_look(
     means = {}
     for one in sound:
         rows = _rows_of(one, estimate)
-        means[one.trial] = mean_interval(one.merits[slice(*rows)], overlap=overlap, strata=strata)
+        means[one.trial] = mean_interval(
+            one.merits[slice(*rows)], overlap=overlap, strata=strata, spread=one.merits[: rows[1]]
+        )
     if chosen is None:
         return Look(seeds, planned, None, choice, estimate, (), means, dropped)
 
@@ -189,9 +191,10 @@ def take_look(
         if other is chosen:
             continue
         rows = _rows_of(other, estimate)
-        differences = chosen.merits[slice(*rows)] - other.merits[slice(*rows)]
+        differences = chosen.merits[: rows[1]] - other.merits[: rows[1]]
         interval = paired_interval(
-            differences,
+            differences[rows[0] :],
+            spread=differences,
             overlap=overlap,
             limit=limit_at(LOOKS[0], planned) if other.dropped else limit,
             strata=strata,

@@ -180,9 +180,7 @@ class Crossed:
                         seen.setdefault("image and seed", []).append((worth[s, k], worth[t, k], *same_run))
                     for other in classes:
                         kind = f"seed {own} {'same' if k == other else 'another'} class"
-                        counts = [
-                            float(part[k][s].sum(1) @ part[other][t].sum(1)) for part in (here, right)
-                        ]
+                        counts = [float(part[k][s].sum(1) @ part[other][t].sum(1)) for part in (here, right)]
                         if k == other:
                             counts = [c - same for c, same in zip(counts, same_run, strict=True)]
                         seen.setdefault(kind, []).append((worth[s, k], worth[t, other], *counts))
@@ -221,7 +219,9 @@ def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, sou
         found["seed own same class"] - found.get("seed own another class", 0.0) - seed_class, most=0.2
     )
     worth, by_run = crossed.run_correlations()
-    slope, level = np.polyfit(worth, by_run - seed, 1) if len(worth) > 2 else (0.0, float(by_run.mean() - seed))
+    slope, level = (
+        np.polyfit(worth, by_run - seed, 1) if len(worth) > 2 else (0.0, float(by_run.mean() - seed))
+    )
     base, slope_of_likeness = _by_likeness(breadth, likeness)
     run = float(np.clip(np.mean(by_run) - seed, 0, MOST_RUN))
     left = 1 - image - pairing - seed - seed_class - seed_image - run - run_class

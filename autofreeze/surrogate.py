@@ -19,12 +19,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 from scipy.special import ndtr, ndtri
 from scipy.stats import spearmanr
 
-from autofreeze.cost import run_work
+from autofreeze.cost import step_work
 from autofreeze.errors import ConfigError
+from autofreeze.intervals import mean_interval
 from autofreeze.job import EpochRecord, Job, settings_digest
 from autofreeze.luck import Crossed, Floats, Luck, correlation_of, fit_luck, hits, worth_of
 from autofreeze.metrics import pack_classes, score
@@ -40,6 +40,13 @@ FROZEN = 1e-6
 
 FREQUENCIES = 64
 """Random frequencies by which luck is alike for like schedules (Rahimi and Recht 2007)."""
+
+LENGTHS = np.geomspace(0.7, 20.0, 12)
+NOISES = np.geomspace(3e-3, 10.0, 20)
+"""Lengths of the kernel, in spreads of the features, and noise by signal, among which the likelihood chooses."""
+
+FOLDS, DRAWS = 10, 5
+"""Parts of the breadth table that are held out in turn, and simulated cells, to measure the error by."""
 
 LEAST_WORTH = 0.2
 """Share of the spread between schedules that is taken for worth, at least."""
@@ -127,23 +134,29 @@ class SurrogateError(Value):
 # Features
 
 
-def features(timetable: Timetable, epoch: int) -> Floats:
-    """Describe what a schedule has done by the end of an epoch: rates by column, and what trained how long."""
-    end = timetable.epoch_ends[epoch]
-    lr_sum, trained = np.zeros(len(timetable.schedule.groups)), np.zeros(len(timetable.schedule.groups))
-    for step in range(end):
-        cells = timetable.rates(step)
-        lr_sum += [cell or 0.0 for cell in cells]
-        trained += [cell is not None for cell in cells]
-    rates = np.log10(lr_sum / timetable.total_steps + FROZEN)
-    share = trained / timetable.total_steps
-    backbone, kept = rates[:-1], share[:-1]
-    middle = len(backbone) // 2
-    return np.array(
+def features(timetable: Timetable) -> Floats:
+    """Describe what a schedule has done by the end of each epoch: rates by column, what trained how long.
+
+    Returns:
+        (epochs, features).
+    """
+    ends, first = np.array(timetable.epoch_ends), 0
+    lrs = np.zeros((timetable.total_steps, len(timetable.schedule.groups)))
+    trained = np.zeros_like(lrs)
+    for phase, end in zip(timetable.schedule.phases, timetable.ends, strict=True):
+        factors = np.array([timetable.factor(step) for step in range(first, end)])
+        cells = np.array([cell or 0.0 for cell in phase.lrs])
+        lrs[first:end], trained[first:end] = factors[:, None] * cells, cells > 0
+        first = max(first, end)
+    sums, kept = (np.cumsum(part, axis=0)[ends - 1] / timetable.total_steps for part in (lrs, trained))
+    rates, backbone, kept = np.log10(sums + FROZEN), np.log10(sums[:, :-1] + FROZEN), kept[:, :-1]
+    middle = backbone.shape[1] // 2
+    return np.stack(
         [
-            rates[-1], backbone.max(), backbone.mean(), backbone[0], backbone[middle], backbone[-1],
-            kept.sum(), (kept > 0).sum(), kept.max(),
-        ]
+            rates[:, -1], backbone.max(1), backbone.mean(1), backbone[:, 0], backbone[:, middle],
+            backbone[:, -1], kept.sum(1), (kept > 0).sum(1), kept.max(1),
+        ],
+        axis=1,
     )  # fmt: skip
 
 
@@ -186,37 +199,45 @@ class Process:
     mean: float
 
     @classmethod
-    def fit(cls, x: Floats, y: Floats, luck: float, known: Floats) -> "Process":
-        """Fit by the likelihood of the runs, each with the same noise.
+    def fit(cls, x: Floats, y: Floats, luck: Floats, known: Floats) -> "tuple[Process, ...]":
+        """Fit one process for each output, each by the likelihood of the runs, all with the same noise.
 
         Args:
             x: Features in units of their spread, (rows, features).
-            y: Output, (rows,).
-            luck: Variance of a run's output by luck.
-            known: Noise variance of rows that are means over many seeds, NaN for single runs, (rows,).
+            y: Outputs, (rows, outputs).
+            luck: Variance of a run's outputs by luck, (outputs,).
+            known: Noise variance of rows that are means over many seeds, NaN for single runs, as ``y``.
         """
-        distances, spread = _distances(x, x), float(np.var(y)) + 1e-12
-        centred = y - y.mean()
+        distances = _distances(x, x)
+        best = [(math.inf, 0.0, 0.0, 0.0)] * y.shape[1]
+        centred = y - y.mean(0)
+        for length in LENGTHS:
+            values, vectors = np.linalg.eigh(matern(distances / length))
+            squares = (vectors.T @ centred) ** 2
+            for ratio in NOISES:
+                spread = np.maximum(values, 0.0) + ratio
+                signal = (squares / spread[:, None]).mean(0) + 1e-12
+                minus = 0.5 * (len(y) * np.log(signal) + np.log(spread).sum())
+                for column, found in enumerate(minus):
+                    best[column] = min(best[column], (found, length, signal[column], ratio * signal[column]))
+        return tuple(
+            cls._of(x, distances, y[:, column], luck[column], known[:, column], *best[column][1:])
+            for column in range(y.shape[1])
+        )
 
-        def loss(logs: Floats) -> float:
-            length, signal, noise = np.exp(logs)
-            matrix = spread * (signal * matern(distances / length) + (noise + 1e-8) * np.eye(len(y)))
-            try:
-                factor = cho_factor(matrix, lower=True)
-            except np.linalg.LinAlgError:
-                return 1e10
-            return float(0.5 * centred @ cho_solve(factor, centred) + np.log(np.diag(factor[0])).sum())
-
-        bounds = np.log([(0.5, 30.0), (0.01, 20.0), (0.01, 2.0)])
-        found = minimize(loss, np.log([3.0, 1.0, 0.3]), method="L-BFGS-B", bounds=bounds)
-        length, signal, noise = np.exp(found.x) * [1.0, spread, spread]
+    @classmethod
+    def _of(
+        cls, x: Floats, distances: Floats, y: Floats, luck: float, known: Floats,
+        length: float, signal: float, noise: float,
+    ) -> "Process":  # fmt: skip
         shared = float(np.clip(luck - noise, 0.0, (1 - LEAST_WORTH) * signal))
         single = np.isnan(known)
         matrix = matern(distances / length) * ((signal - shared) + shared * np.outer(single, single))
         matrix += np.diag(np.where(single, noise, np.nan_to_num(known) + 1e-6))
         factor = cho_factor(matrix, lower=True)
         mean = float(y.mean())
-        return cls(x, length, signal - shared, shared, noise, cho_solve(factor, y - mean), factor[0], mean)
+        weights = cho_solve(factor, y - mean)
+        return cls(x, float(length), float(signal - shared), shared, float(noise), weights, factor[0], mean)
 
     def likeness(self, x: Floats) -> Floats:
         """Likeness of one schedule to the rows, (rows,)."""
@@ -290,6 +311,7 @@ class Surrogate:
     """Which draw of images and of the landscape between the recorded schedules; 0 has the expected one."""
 
     _cache: dict[tuple[object, ...], Floats] = field(default_factory=dict, repr=False, compare=False)
+    _known: dict[str, tuple[Floats, Floats]] = field(default_factory=dict, repr=False, compare=False)
 
     def drawn(self, number: int) -> "Surrogate":
         """Give a cell of the same kind: other images, and a landscape drawn from what is not known of it.
@@ -297,7 +319,7 @@ class Surrogate:
         Args:
             number: Which; 0 has the expected landscape.
         """
-        return replace(self, number=number, _cache={})
+        return replace(self, number=number, _cache={}, _known={})
 
     # What is true
 
@@ -314,9 +336,7 @@ class Surrogate:
         """Give the mean curve over new images and seeds."""
         self._refuse(regime)
         outputs = self._outputs(schedule)
-        return Expected(
-            np.array([self._mean_value(worth) for worth in outputs[:, 0]]), np.exp(outputs[:, 1])
-        )
+        return Expected(np.array([self._mean_value(worth) for worth in outputs[:, 0]]), np.exp(outputs[:, 1]))
 
     def break_chance(self, schedule: Schedule, regime: Regime) -> float:
         """Chance that the run is called unstable: by a loss spike, or since it breaks off."""
@@ -345,22 +365,26 @@ class Surrogate:
 
     def _outputs(self, schedule: Schedule) -> Floats:
         """Expected outputs by epoch, (epochs, outputs)."""
-        digest = settings_digest(schedule, self.regime)
-        key = ("outputs", digest)
-        if key not in self._cache:
-            timetable = schedule.timetable(self.steps_per_epoch)
-            rows = []
-            for epoch, processes in enumerate(self.processes):
-                x = (features(timetable, epoch) - self.centre[epoch]) / self.scale[epoch]
-                rows.append([process.at(x) for process in processes])
+        return self._look_up(schedule, settings_digest(schedule, self.regime))[0]
+
+    def _look_up(self, schedule: Schedule, digest: str) -> tuple[Floats, Floats]:
+        """Expected outputs of a schedule, (epochs, outputs), and the waves of its luck, (epochs, waves)."""
+        if digest not in self._known:
+            described = features(schedule.timetable(self.steps_per_epoch))[-len(self.processes) :]
+            xs = (described - self.centre) / self.scale
+            rows = [
+                [process.at(x) for process in processes]
+                for x, processes in zip(xs, self.processes, strict=True)
+            ]
             outputs = np.array(rows) - self.offsets
             if self.number:
                 share = np.linspace(1 / len(rows), 1.0, len(rows))
-                moved = self._moved(x)
+                moved = self._moved(xs[-1])
                 outputs[:, 0] += share * moved
                 outputs[:, 1] -= share * moved * self.luck.loss_slope
-            self._cache[key] = outputs
-        return self._cache[key]
+            waves = np.array([self._waves(epoch).of_schedule(x) for epoch, x in enumerate(xs)])
+            self._known[digest] = (outputs, waves)
+        return self._known[digest]
 
     def _moved(self, x: Floats) -> float:
         """How far this draw of the landscape lies above the expected one at a schedule.
@@ -383,8 +407,11 @@ class Surrogate:
         return here - process.worth * float(process.likeness(x) @ self._cache[key])
 
     def _waves(self, epoch: int) -> Waves:
-        process = self.processes[epoch][0]
-        return Waves.of(process.x.shape[1], process.length, derive(self.number, "waves", epoch))
+        process, key = self.processes[epoch][0], ("waves", epoch)
+        if key not in self._cache:
+            drawn = Waves.of(process.x.shape[1], process.length, derive(self.number, "waves", epoch))
+            self._cache[key] = drawn.frequencies
+        return Waves(self._cache[key])
 
     # Playing
 
@@ -408,16 +435,20 @@ class Surrogate:
         n_train, val = len(cut.train), np.asarray(cut.val)
         labels = np.asarray(self.facts.labels)[val]
         timetable = job.schedule.timetable(math.ceil(n_train / job.regime.batch_size))
-        outputs = self._outputs(job.schedule)
-        rng = np.random.default_rng(self._seed("run", job.settings_digest, job.seed, job.fold))
+        digest = job.settings_digest
+        outputs, waves = self._look_up(job.schedule, digest)
+        rng = np.random.default_rng(self._seed("run", digest, job.seed, job.fold))
         breaks_at = int(rng.integers(len(outputs))) if rng.random() < self.diverged else None
         spread = rng.standard_normal(4)
-        whole_work = run_work(timetable, self.facts.work_shares, n_train=n_train, n_val=len(val))
         marks = self._work_marks(timetable, n_train, len(val))
         records = []
         for epoch, end in enumerate(timetable.epoch_ends):
             expected = outputs[min(epoch, len(outputs) - 1)]
-            margin = expected[0] + self.class_worth[labels] + self._deviates(job, epoch, val)
+            margin = (
+                expected[0]
+                + self.class_worth[labels]
+                + self._deviates(digest, job.seed, epoch, outputs, waves)[val]
+            )
             predicted = np.where(margin > 0, labels, self._taken_for(labels, val))
             shown = float(worth_of(np.count_nonzero(margin > 0), len(val)))
             usual = float(ndtri(np.clip(self._mean_value(expected[0]), 1e-6, 1 - 1e-6)))
@@ -461,75 +492,60 @@ class Surrogate:
             )
             if broken:
                 break
-        assert broken or abs(marks[-1] - whole_work) < 1e-6 * whole_work
         return tuple(records)
 
     def _work_marks(self, timetable: Timetable, n_train: int, n_val: int) -> list[float]:
         """Forward-equivalents by the end of each epoch: ``cost.run_work`` of the run cut there."""
         images = n_train / timetable.steps_per_epoch
-        shares = np.asarray(self.facts.work_shares)
-        below = {}
-        for phase in timetable.schedule.phases:
-            lowest = next(column for column, lr in enumerate(phase.lrs) if lr is not None)
-            below[phase.lrs] = images * (1 + 2 * float(shares[lowest:].sum()))
-        marks, work, step = [], 0.0, 0
-        for end in timetable.epoch_ends:
-            while step < end:
-                phase = timetable.phase_at(step)
-                until = min(end, timetable.ends[phase])
-                work += (until - step) * below[timetable.schedule.phases[phase].lrs]
-                step = until
-            work += n_val
-            marks.append(work)
-        return marks
+        steps, first = np.zeros(timetable.total_steps), 0
+        for phase, end in zip(timetable.schedule.phases, timetable.ends, strict=True):
+            trains = [lr is not None for lr in phase.lrs]
+            steps[first:end] = images * step_work(self.facts.work_shares, trains, 1)
+            first = max(first, end)
+        done = np.cumsum(steps)[np.array(timetable.epoch_ends) - 1]
+        return [float(work + n_val * (epoch + 1)) for epoch, work in enumerate(done)]
 
-    def _deviates(self, job: Job, epoch: int, val: NDArray[np.int64]) -> Floats:
-        """Standard normal deviates of the images' margins, (n_val,)."""
+    def _deviates(self, digest: str, seed: int, epoch: int, outputs: Floats, waves: Floats) -> Floats:
+        """Standard normal deviates of the images' margins at the end of an epoch, (images,)."""
         last = len(self.processes) - 1
         epoch = min(epoch, last)
+        run = self.luck.run(float(outputs[-1, 0]))
+        final = self._channel(digest, seed, last, run, waves[last])
+        if epoch == last:
+            return final
         kept = self.luck.epochs[epoch]
-        final = self._channel(job, last)
-        if epoch < last:
-            final = kept * final + math.sqrt(1 - kept**2) * self._channel(job, epoch)
-        result: Floats = final[val]
-        return result
+        return kept * final + math.sqrt(1 - kept**2) * self._channel(digest, seed, epoch, run, waves[epoch])
 
-    def _channel(self, job: Job, channel: int) -> Floats:
+    def _channel(self, digest: str, seed: int, channel: int, run: float, waves: Floats) -> Floats:
         """Deviates of all images as one epoch's luck has them: the parts of ``Luck`` added up."""
-        key = ("channel", channel, job.settings_digest, job.seed)
+        key = ("channel", channel, digest, seed)
         if key in self._cache:
             return self._cache[key]
         luck, classes = self.luck, len(self.class_worth)
         labels = np.asarray(self.facts.labels)
-        digest = job.settings_digest
-        waves = self._waves_of(job, channel)
-        run = luck.run(float(self._outputs(job.schedule)[-1, 0]))
-        by_image = self._normal((channel, "image"), (len(labels), 2 * FREQUENCIES + 1))
-        by_seed = self._normal((channel, "seed", job.seed), (len(labels), 2 * FREQUENCIES + 1))
-        seed_classes = self._normal((channel, "seed class", job.seed), (classes + 1,))
-        own = self._normal((channel, "own", job.seed, digest), (len(labels) + classes + 1,), keep=False)
-        spent = luck.image + luck.pairing + luck.seed + luck.seed_class + luck.seed_image + run + luck.run_class
-        smooth = min(luck.smooth, max(1 - spent, 0.0))
-        rest = max(1 - spent - smooth, 0.0)
+        n = len(labels)
+        waved = (n, 2 * FREQUENCIES)
+        by_image = self._normal((channel, "image"), (n,))
+        by_seed = self._normal((channel, "seed image", seed), (n,))
+        seed_classes = self._normal((channel, "seed class", seed), (classes + 1,))
+        own = np.random.default_rng(self._seed(channel, "own", seed, digest)).standard_normal(n + classes + 1)
+        known = luck.image + luck.pairing + luck.seed + luck.seed_class + luck.seed_image + luck.run_class
+        smooth = float(np.clip(luck.smooth, 0.0, max(1 - known - run, 0.0)))
+        rest = max(1 - known - run - smooth, 0.0)
         root = math.sqrt
         result: Floats = (
-            root(luck.image) * by_image[:, -1]
-            + root(luck.pairing) * (by_image[:, :-1] @ waves)
+            root(luck.image) * by_image
+            + root(luck.seed_image) * by_seed
+            + root(luck.pairing) * (self._normal((channel, "pairing"), waved) @ waves)
+            + root(smooth) * (self._normal((channel, "smooth", seed), waved) @ waves)
             + root(luck.seed) * seed_classes[-1]
             + root(luck.seed_class) * seed_classes[labels]
-            + root(luck.seed_image) * by_seed[:, -1]
-            + root(smooth) * (by_seed[:, :-1] @ waves)
             + root(run) * own[-1]
-            + root(luck.run_class) * own[len(labels) + labels]
-            + root(rest) * own[: len(labels)]
-        ) / root(max(spent + smooth + rest, 1e-9))
+            + root(luck.run_class) * own[n + labels]
+            + root(rest) * own[:n]
+        ) / root(known + run + smooth + rest)
         self._cache[key] = result
         return result
-
-    def _waves_of(self, job: Job, epoch: int) -> Floats:
-        timetable = job.schedule.timetable(self.steps_per_epoch)
-        x = (features(timetable, epoch) - self.centre[epoch]) / self.scale[epoch]
-        return self._waves(epoch).of_schedule(x)
 
     def _taken_for(self, labels: NDArray[np.int64], val: NDArray[np.int64]) -> NDArray[np.int64]:
         """Class that each image is taken for when it is wrong; the image's own, whatever is trained."""
@@ -541,13 +557,11 @@ class Surrogate:
         taken: NDArray[np.int64] = np.argmax(self._cache[key][val, None] < edges, axis=1).astype(np.int64)
         return taken
 
-    def _normal(self, purpose: tuple[object, ...], shape: tuple[int, ...], *, keep: bool = True) -> Floats:
-        if keep and purpose in self._cache:
-            return self._cache[purpose]
-        drawn = np.random.default_rng(self._seed(*purpose)).standard_normal(shape)
-        if keep:
-            self._cache[purpose] = drawn
-        return drawn
+    def _normal(self, purpose: tuple[object, ...], shape: tuple[int, ...]) -> Floats:
+        if purpose not in self._cache:
+            rng = np.random.default_rng(self._seed(*purpose))
+            self._cache[purpose] = rng.standard_normal(shape)
+        return self._cache[purpose]
 
     def _seed(self, *purpose: object) -> int:
         return derive(self.number, "surrogate", *(str(part) for part in purpose))
@@ -559,11 +573,127 @@ class Surrogate:
         return process.worth / (process.worth + process.luck)
 
 
+# Measuring
+
+
+def measure_error(surrogate: Surrogate, breadth: RecordedTable, depth: RecordedTable) -> SurrogateError:
+    """Measure how far a surrogate is off; these figures belong beside every simulated one.
+
+    Args:
+        surrogate: What :func:`fit_surrogate` made of the two tables.
+        breadth: The table of many schedules; those that were meant to break a run are left out of the errors.
+        depth: The table of many seeds.
+    """
+    told, seen, told_loss, seen_loss = _out_of_fold(surrogate, breadth, depth)
+    crossed = Crossed.of(depth)
+    values = np.nanmean(crossed.right, axis=2)
+    draws = [_simulated(surrogate.drawn(number), depth) for number in range(1, DRAWS + 1)]
+    agreements = [_agreement(surrogate, breadth, hits(breadth))]
+    played = [_played(surrogate.drawn(number), breadth) for number in range(1, DRAWS + 1)]
+    agreements.append(np.mean([_agreement(surrogate, breadth, rows) for rows in played], axis=0))
+    errors = [
+        mean_interval(rows, overlap=_overlap(depth)).standard_error for rows in crossed.right
+    ]
+    spreads = [_spreads(values), np.mean([_spreads(draw) for draw in draws], axis=0)]
+    return SurrogateError(
+        schedules=len(told),
+        value_rmse=float(np.sqrt(np.mean((told - seen) ** 2))),
+        value_noise=float(spreads[0][1]),
+        value_rank=float(spearmanr(told, seen).statistic),
+        loss_rmse=float(np.sqrt(np.mean((told_loss - seen_loss) ** 2))),
+        loss_rank=float(spearmanr(told_loss, seen_loss).statistic),
+        seed_spread=(float(spreads[0][0]), float(spreads[1][0])),
+        paired_spread=(float(spreads[0][1]), float(spreads[1][1])),
+        agreement=(float(agreements[0][0]), float(agreements[1][0])),
+        agreement_alike=(float(agreements[0][1]), float(agreements[1][1])),
+        worth_share=surrogate.worth_share,
+        truth_error=float(np.median(errors)),
+        noise_from=surrogate.luck.source,
+    )
+
+
+def _out_of_fold(
+    surrogate: Surrogate, breadth: RecordedTable, depth: RecordedTable
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Told and seen values, told and seen logs of log losses, of schedules that were not fitted to."""
+    usual = [row for row, run in enumerate(breadth.runs) if "meant" not in run.origin]
+    unusual = [row for row in range(len(breadth.runs)) if row not in usual]
+    order = np.random.default_rng(0).permutation(usual)
+    rows = []
+    for fold in range(FOLDS):
+        held = order[fold::FOLDS]
+        kept = [*(row for row in order if row not in held), *unusual]
+        part = fit_surrogate(breadth, depth, runs=sorted(kept), luck=surrogate.luck)
+        for row in held:
+            run = breadth.runs[row]
+            worth, loss = part._outputs(run.job.schedule)[-1] + part.offsets[-1]
+            seen = _outputs_of(run, len(run.records) - 1)
+            rows.append((part._mean_value(worth), run.end.value, loss, seen[1]))
+    told, seen_values, told_losses, seen_losses = np.array(rows).T
+    return told, seen_values, told_losses, seen_losses
+
+
+def _overlap(depth: RecordedTable) -> float:
+    return len(depth.runs[0].val) / depth.runs[0].n_train
+
+
+def _simulated(surrogate: Surrogate, depth: RecordedTable) -> Floats:
+    """Values of the depth table's schedules on as many fresh seeds, simulated, (schedules, seeds)."""
+    jobs = {run.job.settings_digest: run.job for run in depth.runs}
+    ids, n_val = np.asarray(surrogate.facts.train), len(depth.runs[0].val)
+    values = []
+    for fresh in range(len({run.job.seed for run in depth.runs})):
+        order = np.random.default_rng([surrogate.number, fresh]).permutation(ids)
+        cut = _Cut(np.sort(order[n_val:]), np.sort(order[:n_val]))
+        jobs_of_seed = [job.model_copy(update={"seed": fresh, "fresh": fresh}) for job in jobs.values()]
+        values.append([surrogate.play(job, cut)[-1].value for job in jobs_of_seed])
+    return np.array(values).T
+
+
+def _played(surrogate: Surrogate, breadth: RecordedTable) -> Floats:
+    """Which images the breadth table's runs have right when they are simulated, (runs, images)."""
+    rows = np.full((len(breadth.runs), len(breadth.labels)), np.nan)
+    for row, run in enumerate(breadth.runs):
+        cut = _Cut(np.arange(run.n_train), np.asarray(run.val))
+        end = surrogate.play(run.job, cut)[-1]
+        if end.predicted:
+            rows[row, cut.val] = end.predicted_classes == breadth.labels[cut.val]
+    return rows
+
+
+def _spreads(values: Floats) -> Floats:
+    """Spread over seeds, and that of what is left beside the seeds' means; medians of schedules."""
+    paired = values - values.mean(0)
+    return np.array([np.median(np.std(rows, axis=1, ddof=1)) for rows in (values, paired)])
+
+
+def _agreement(surrogate: Surrogate, breadth: RecordedTable, rows: Floats) -> Floats:
+    """Share of images that pairs of schedules judge alike: of all pairs, and of the tenth most alike."""
+    usual = np.array(["meant" not in run.origin and run.job.fold == 0 for run in breadth.runs])
+    rows = rows[usual][:, ~np.isnan(rows[usual]).any(0)]
+    process = surrogate.processes[-1][0]
+    alike = matern(_distances(process.x[usual], process.x[usual]) / process.length)
+    first, second = np.triu_indices(len(rows), 1)
+    same = (rows[first] == rows[second]).mean(1)
+    likeness = alike[first, second]
+    return np.array([same.mean(), same[likeness >= np.quantile(likeness, 0.9)].mean()])
+
+
+@dataclass(frozen=True)
+class _Cut:
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+
+
 # Fitting
 
 
 def fit_surrogate(
-    breadth: RecordedTable, depth: RecordedTable, *, runs: Sequence[int] | None = None, whole: bool = True
+    breadth: RecordedTable,
+    depth: RecordedTable,
+    *,
+    runs: Sequence[int] | None = None,
+    luck: Luck | None = None,
 ) -> Surrogate:
     """Fit a surrogate.
 
@@ -571,7 +701,8 @@ def fit_surrogate(
         breadth: The cell's table of many schedules.
         depth: Many seeds of some of them: of the same cell, else the luck of another one is borrowed.
         runs: Positions of the breadth table's runs to fit to; all when left out.
-        whole: Whether the curves before the last epoch are fitted too.
+        luck: That of a surrogate that was fitted before: then only the last epoch's worth and log loss are
+            fitted, to measure how far off they are.
 
     Raises:
         ConfigError: The tables are of other kinds, or the regime differs between runs.
@@ -590,10 +721,11 @@ def fit_surrogate(
     n_epochs = max(len(run.records) for run in chosen)
     known = _depth_means(depth, n_epochs) if same_cell else {}
     noise = _luck_variances(depth)
-    epochs = range(n_epochs) if whole else [n_epochs - 1]
+    described = np.array([features(run.job.schedule.timetable(steps)) for run in chosen])
+    epochs, outputs = (range(n_epochs), len(OUTPUTS)) if luck is None else ([n_epochs - 1], 2)
     centres, scales, processes, offsets = [], [], [], []
     for epoch in epochs:
-        x = np.array([features(run.job.schedule.timetable(steps), epoch) for run in chosen])
+        x = described[:, epoch]
         centre, scale = x.mean(0), x.std(0) + 1e-9
         y = np.array([_outputs_of(run, epoch) for run in chosen])
         y = np.minimum(y, _ceilings(chosen, y))
@@ -609,12 +741,7 @@ def fit_surrogate(
         scales.append(scale)
         offsets.append(offset)
         scaled = (x - centre) / scale
-        processes.append(
-            tuple(
-                Process.fit(scaled, y[:, column], float(noise[column]), single[:, column])
-                for column in range(len(OUTPUTS) if whole else 2)
-            )
-        )
+        processes.append(Process.fit(scaled, y[:, :outputs], noise[:outputs], single[:, :outputs]))
     labels = breadth.labels[np.asarray(breadth.facts.train)]
     shares = np.bincount(labels, minlength=len(breadth.facts.classes)) / len(labels)
     likeness = matern(_distances(scaled, scaled) / processes[-1][0].length)
@@ -630,7 +757,7 @@ def fit_surrogate(
         offsets=np.array(offsets)[:, : len(processes[-1])],
         class_worth=_class_worth(depth if same_cell else part, shares),
         class_shares=shares,
-        luck=fit_luck(depth, part, likeness, where),
+        luck=fit_luck(depth, part, likeness, where) if luck is None else luck,
         confused=_confused(part),
         norms=_norms(part),
         seconds_per_work=float(np.median([run.end.seconds / run.end.work for run in chosen])),
