@@ -293,7 +293,7 @@ class SearchSession:
         )
         left = None if seconds is None else seconds - (time.monotonic() - self.began)
         found = confirming.confirm(left, should_stop)
-        if found.chosen is not None and len(bench.dataset.test):
+        if found.chosen is not None and not found.cut_short and len(bench.dataset.test):
             found = read_test_split(found, confirming.test_jobs(found), bench, folder, self.display)
         if not found.cut_short:
             confirming.drop_models()
