@@ -19,7 +19,7 @@ from autofreeze.values import Value
 
 Floats = NDArray[np.float64]
 
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
 MOST_RUN = 0.35
 """Share that a run's own luck may have, at most."""
 
@@ -37,7 +37,7 @@ class Luck(Value):
     """The seed with its split, whatever the schedule: on all images alike."""
 
     seed_class: float
-    """The seed with its split, on all images of a class."""
+    """The seed with its split, on all images of a class; the classes' parts add up to zero."""
 
     seed_image: float
     """The seed with the image, whatever the schedule."""
@@ -47,7 +47,7 @@ class Luck(Value):
     """A run on all images alike: ``run_level + run_slope · worth of the schedule``, 0 to ``MOST_RUN``."""
 
     run_class: float
-    """A run on all images of a class."""
+    """A run on all images of a class; the classes' parts add up to zero."""
 
     smooth: float
     """A run on one image; alike for schedules that are alike, with the same seed."""
@@ -100,7 +100,7 @@ def correlation_of(first: Floats, second: Floats, pairs: Floats, both: Floats) -
     if not pairs.sum():
         return 0.0
     low, high = -0.95, 0.98
-    for _ in range(40):
+    for _ in range(20):
         middle = (low + high) / 2
         if float(pairs @ both_above(first, second, middle)) < both.sum():
             low = middle
@@ -158,45 +158,41 @@ class Crossed:
     def _of_class(self, label: int) -> Floats:
         return self.right[:, :, self.labels == label]
 
-    def correlations(self) -> dict[str, float]:
-        """Correlations of margins by what two scores share; see :func:`fit_luck`."""
-        seen: dict[str, list[tuple[float, float, float, float]]] = {}
+    def correlations(self) -> dict[str, Floats]:
+        """Correlations of margins by what two scores share; one for each pair of schedules.
+
+        Of a schedule with itself: ``image own`` (the image, with two seeds), ``seed own same class`` and
+        ``seed own another class`` (the run, on two images). Of two schedules: the same, called ``other``, and
+        ``image and seed``.
+        """
         classes = range(int(self.labels.max()) + 1)
         worth = self.worth
         here = [~np.isnan(self._of_class(k)) for k in classes]
         right = [np.nan_to_num(self._of_class(k)) for k in classes]
-        schedules = range(len(self.right))
-        for s in schedules:
-            for t in schedules:
+        found: dict[str, list[float]] = {}
+        for s in range(len(self.right)):
+            for t in range(s, len(self.right)):
+                seen: dict[str, list[tuple[float, float, float, float]]] = {}
+                own = "own" if s == t else "other"
                 for k in classes:
-                    own = "own" if s == t else "other"
-                    same_run = [float(np.sum(part[k][s] * part[k][t])) for part in (here, right)]
-                    same_image = [
-                        float(part[k][s].sum(0) @ part[k][t].sum(0)) - same
-                        for part, same in zip((here, right), same_run, strict=True)
-                    ]
-                    seen.setdefault(f"image {own}", []).append((worth[s, k], worth[t, k], *same_image))
+                    same = [float(np.sum(part[k][s] * part[k][t])) for part in (here, right)]
+                    by_image = [float(part[k][s].sum(0) @ part[k][t].sum(0)) for part in (here, right)]
+                    pair = (worth[s, k], worth[t, k])
+                    rows = seen.setdefault(f"image {own}", [])
+                    rows.append((*pair, by_image[0] - same[0], by_image[1] - same[1]))
                     if s != t:
-                        seen.setdefault("image and seed", []).append((worth[s, k], worth[t, k], *same_run))
+                        seen.setdefault("image and seed", []).append((*pair, *same))
                     for other in classes:
-                        kind = f"seed {own} {'same' if k == other else 'another'} class"
-                        counts = [float(part[k][s].sum(1) @ part[other][t].sum(1)) for part in (here, right)]
+                        n, both = (
+                            float(part[k][s].sum(1) @ part[other][t].sum(1)) for part in (here, right)
+                        )
                         if k == other:
-                            counts = [c - same for c, same in zip(counts, same_run, strict=True)]
-                        seen.setdefault(kind, []).append((worth[s, k], worth[t, other], *counts))
-        return {kind: correlation_of(*np.array(rows).T) for kind, rows in seen.items()}
-
-    def run_correlations(self) -> tuple[Floats, Floats]:
-        """Worth of each schedule, and the correlation of margins of two images in one run of it."""
-        n = np.sum(~np.isnan(self.right), axis=2)
-        right = np.nansum(self.right, axis=2)
-        worth = worth_of(right.sum(1), n.sum(1))
-        found = []
-        for row in range(len(worth)):
-            pairs = np.array([np.sum(n[row] * (n[row] - 1.0))])
-            both = np.array([np.sum(right[row] * (right[row] - 1.0))])
-            found.append(correlation_of(worth[row : row + 1], worth[row : row + 1], pairs, both))
-        return worth, np.array(found)
+                            n, both = n - same[0], both - same[1]
+                        kind = f"seed {own} {'same' if k == other else 'another'} class"
+                        seen.setdefault(kind, []).append((worth[s, k], worth[t, other], n, both))
+                for kind, entries in seen.items():
+                    found.setdefault(kind, []).append(correlation_of(*np.array(entries).T))
+        return {kind: np.array(values) for kind, values in found.items()}
 
 
 def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, source: str) -> Luck:
@@ -210,20 +206,19 @@ def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, sou
     """
     crossed = Crossed.of(depth)
     found = crossed.correlations()
-    image = _share(found["image other"])
-    pairing = _share(found["image own"] - image)
-    seed = _share(found.get("seed other another class", 0.0))
-    seed_class = _share(found["seed other same class"] - seed)
-    seed_image = _share(found["image and seed"] - image - seed - seed_class)
-    run_class = _share(
-        found["seed own same class"] - found.get("seed own another class", 0.0) - seed_class, most=0.2
+    middle = {kind: float(np.median(values)) for kind, values in found.items()}
+    image = _share(middle.get("image other", 0.0))
+    pairing = _share(middle["image own"] - image)
+    seed, seed_class = _parted(
+        middle.get("seed other same class", 0.0), middle.get("seed other another class", 0.0), crossed
     )
-    worth, by_run = crossed.run_correlations()
-    slope, level = (
-        np.polyfit(worth, by_run - seed, 1) if len(worth) > 2 else (0.0, float(by_run.mean() - seed))
-    )
-    base, slope_of_likeness = _by_likeness(breadth, likeness)
-    run = float(np.clip(np.mean(by_run) - seed, 0, MOST_RUN))
+    seed_image = _share(middle.get("image and seed", 0.0) - image - seed - seed_class)
+    both, both_class = _parted(middle["seed own same class"], middle["seed own another class"], crossed)
+    run_class = _share(both_class - seed_class)
+    run = _share(both - seed, most=MOST_RUN)
+    worth, own = crossed.worth.mean(1), found["seed own another class"]
+    slope = float(np.polyfit(worth, own, 1)[0]) if len(worth) > 2 else 0.0
+    _, slope_of_likeness = _by_likeness(breadth, likeness)
     left = 1 - image - pairing - seed - seed_class - seed_image - run - run_class
     smooth = float(np.clip(slope_of_likeness - pairing - run, 0.0, max(0.95 * left, 0.0)))
     slope_of_loss, loss_spread = _loss_by_worth(depth)
@@ -233,8 +228,8 @@ def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, sou
         seed=seed,
         seed_class=seed_class,
         seed_image=seed_image,
-        run_level=float(level),
-        run_slope=float(slope),
+        run_level=run - slope * float(np.median(worth)),
+        run_slope=slope,
         run_class=run_class,
         smooth=smooth,
         epochs=_epochs(breadth),
@@ -246,6 +241,16 @@ def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, sou
         ),
         source=source,
     )
+
+
+def _parted(same: float, another: float, crossed: Crossed) -> tuple[float, float]:
+    """Part what scores of one seed share into a part on all images and one on those of a class.
+
+    The classes' parts add up to zero, as when a run takes one class too often at the cost of the others.
+    """
+    classes = int(crossed.labels.max()) + 1
+    by_class = _share((same - another) * (classes - 1) / classes)
+    return _share(same - by_class, most=MOST_RUN), by_class
 
 
 def _share(value: float, most: float = 0.9) -> float:

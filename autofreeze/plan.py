@@ -13,7 +13,6 @@ from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule, Timetable
 from autofreeze.values import Value
 
-
 CANDIDATES = 6
 """Schedules that are confirmed, as a rule: four or five finalists, and a baseline or two that could win."""
 

@@ -539,9 +539,9 @@ class Surrogate:
             + root(luck.pairing) * (self._normal((channel, "pairing"), waved) @ waves)
             + root(smooth) * (self._normal((channel, "smooth", seed), waved) @ waves)
             + root(luck.seed) * seed_classes[-1]
-            + root(luck.seed_class) * seed_classes[labels]
+            + root(luck.seed_class) * _opposed(seed_classes[:-1])[labels]
             + root(run) * own[-1]
-            + root(luck.run_class) * own[n + labels]
+            + root(luck.run_class) * _opposed(own[n:-1])[labels]
             + root(rest) * own[:n]
         ) / root(known + run + smooth + rest)
         self._cache[key] = result
@@ -571,6 +571,12 @@ class Surrogate:
         """Share of the smooth spread between schedules that is taken for worth, the rest being luck."""
         process = self.processes[-1][0]
         return process.worth / (process.worth + process.luck)
+
+
+def _opposed(drawn: Floats) -> Floats:
+    """Make normal deviates of the classes add up to zero, each with variance one."""
+    result: Floats = (drawn - drawn.mean()) * math.sqrt(len(drawn) / (len(drawn) - 1))
+    return result
 
 
 # Measuring
