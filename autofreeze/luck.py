@@ -9,6 +9,7 @@ the share of the variance that each of them has. The shares follow from how ofte
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,13 @@ class Luck(Value):
     seed_image: float
     """The seed with the image, whatever the schedule."""
 
-    run_level: float
-    run_slope: float
-    """A run on all images alike: ``run_level + run_slope · worth of the schedule``, 0 to ``MOST_RUN``."""
+    run: float
+    """A run on all images alike."""
 
-    run_class: float
-    """A run on all images of a class; the classes' parts add up to zero."""
+    run_class_level: float
+    run_class_slope: float
+    """A run on all images of a class; the classes' parts add up to zero. Level + slope · worth of the
+    schedule, 0 to ``MOST_RUN``: poor schedules vary more."""
 
     smooth: float
     """A run on one image; alike for schedules that are alike, with the same seed."""
@@ -66,9 +68,9 @@ class Luck(Value):
     source: str
     """Of which table the shares by seed are."""
 
-    def run(self, worth: float) -> float:
-        """Share of a run on all images alike."""
-        return float(np.clip(self.run_level + self.run_slope * worth, 0.0, MOST_RUN))
+    def run_class(self, worth: float) -> float:
+        """Share of a run on all images of a class, for a schedule of some worth."""
+        return float(np.clip(self.run_class_level + self.run_class_slope * worth, 0.0, MOST_RUN))
 
 
 def both_above(first: Floats, second: Floats, correlation: float) -> Floats:
@@ -110,8 +112,9 @@ def correlation_of(first: Floats, second: Floats, pairs: Floats, both: Floats) -
 
 
 def worth_of(right: Floats | float, n: Floats | float) -> Floats:
-    """Worth at which a share is right: the normal quantile, half an image kept from either end."""
-    result: Floats = ndtri((np.asarray(right) + 0.5) / (np.asarray(n) + 1.0))
+    """Worth at which a share is right: the normal quantile, kept half an image from either end."""
+    n = np.maximum(np.asarray(n, dtype=np.float64), 1.0)
+    result: Floats = ndtri(np.clip(np.asarray(right) / n, 0.5 / n, 1 - 0.5 / n))
     return result
 
 
@@ -183,9 +186,7 @@ class Crossed:
                     if s != t:
                         seen.setdefault("image and seed", []).append((*pair, *same))
                     for other in classes:
-                        n, both = (
-                            float(part[k][s].sum(1) @ part[other][t].sum(1)) for part in (here, right)
-                        )
+                        n, both = (float(part[k][s].sum(1) @ part[other][t].sum(1)) for part in (here, right))
                         if k == other:
                             n, both = n - same[0], both - same[1]
                         kind = f"seed {own} {'same' if k == other else 'another'} class"
@@ -214,10 +215,13 @@ def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, sou
     )
     seed_image = _share(middle.get("image and seed", 0.0) - image - seed - seed_class)
     both, both_class = _parted(middle["seed own same class"], middle["seed own another class"], crossed)
-    run_class = _share(both_class - seed_class)
     run = _share(both - seed, most=MOST_RUN)
-    worth, own = crossed.worth.mean(1), found["seed own another class"]
-    slope = float(np.polyfit(worth, own, 1)[0]) if len(worth) > 2 else 0.0
+    own_class = found["seed own same class"] - found["seed own another class"]
+    worth = crossed.worth.mean(1)
+    slope, level = np.polyfit(worth, own_class, 1) if len(worth) > 2 else (0.0, float(own_class.mean()))
+    share_of_classes = (int(crossed.labels.max())) / (int(crossed.labels.max()) + 1)
+    slope, level = share_of_classes * slope, share_of_classes * level - seed_class
+    run_class = float(np.clip(both_class - seed_class, 0.0, MOST_RUN))
     _, slope_of_likeness = _by_likeness(breadth, likeness)
     left = 1 - image - pairing - seed - seed_class - seed_image - run - run_class
     smooth = float(np.clip(slope_of_likeness - pairing - run, 0.0, max(0.95 * left, 0.0)))
@@ -228,9 +232,9 @@ def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, sou
         seed=seed,
         seed_class=seed_class,
         seed_image=seed_image,
-        run_level=run - slope * float(np.median(worth)),
-        run_slope=slope,
-        run_class=run_class,
+        run=run,
+        run_class_level=float(level),
+        run_class_slope=float(slope),
         smooth=smooth,
         epochs=_epochs(breadth),
         loss_slope=slope_of_loss,
@@ -272,7 +276,7 @@ def _by_likeness(breadth: RecordedTable, likeness: Floats) -> tuple[float, float
     edges = np.quantile(alike, np.linspace(0, 1, 9))
     edges[-1] += 1e-9
     centres, found = [], []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (alike >= low) & (alike < high)
         if inside.any():
             centres.append(float(alike[inside].mean()))

@@ -26,7 +26,7 @@ from autofreeze.cost import step_work
 from autofreeze.errors import ConfigError
 from autofreeze.intervals import mean_interval
 from autofreeze.job import EpochRecord, Job, settings_digest
-from autofreeze.luck import Crossed, Floats, Luck, correlation_of, fit_luck, hits, worth_of
+from autofreeze.luck import Crossed, Floats, Luck, fit_luck, hits, worth_of
 from autofreeze.metrics import pack_classes, score
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule, Timetable
@@ -43,7 +43,7 @@ FREQUENCIES = 64
 
 LENGTHS = np.geomspace(0.7, 20.0, 12)
 NOISES = np.geomspace(3e-3, 10.0, 20)
-"""Lengths of the kernel, in spreads of the features, and noise by signal, among which the likelihood chooses."""
+"""Lengths of the kernel, in spreads of the features, and noise by signal: the likelihood chooses."""
 
 FOLDS, DRAWS = 10, 5
 """Parts of the breadth table that are held out in turn, and simulated cells, to measure the error by."""
@@ -120,8 +120,9 @@ class SurrogateError(Value):
         points = [100 * value for value in (self.value_rmse, self.value_noise, *self.seed_spread)]
         paired = [100 * value for value in self.paired_spread]
         return [
-            f"- out-of-fold error of the last epoch's metric over {self.schedules} schedules: {points[0]:.1f} "
-            f"points, of which one run's own noise is {points[1]:.1f}; rank correlation {self.value_rank:.2f}",
+            f"- out-of-fold error of the last epoch's metric over {self.schedules} schedules: "
+            f"{points[0]:.1f} points, and one run's own noise is {points[1]:.1f}; rank correlation "
+            f"{self.value_rank:.2f}",
             f"- of the log of the log loss: {self.loss_rmse:.2f}; rank correlation {self.loss_rank:.2f}",
             f"- spread over seeds {points[2]:.1f} points recorded, {points[3]:.1f} simulated; of paired "
             f"differences {paired[0]:.1f} and {paired[1]:.1f} (noise from {self.noise_from})",
@@ -239,13 +240,14 @@ class Process:
         weights = cho_solve(factor, y - mean)
         return cls(x, float(length), float(signal - shared), shared, float(noise), weights, factor[0], mean)
 
-    def likeness(self, x: Floats) -> Floats:
-        """Likeness of one schedule to the rows, (rows,)."""
-        return matern(_distances(x[None], self.x)[0] / self.length)
+    def distances(self, x: Floats) -> Floats:
+        """How far one schedule lies from the rows, (rows,); the same for all outputs of an epoch."""
+        result: Floats = np.sqrt(np.square(self.x - x).sum(1))
+        return result
 
-    def at(self, x: Floats) -> float:
+    def at(self, distances: Floats) -> float:
         """Give the expected output."""
-        return self.mean + self.worth * float(self.likeness(x) @ self.weights)
+        return self.mean + self.worth * float(matern(distances / self.length) @ self.weights)
 
 
 @dataclass(frozen=True)
@@ -262,10 +264,10 @@ class Waves:
         scale = np.sqrt(3 / rng.chisquare(3, FREQUENCIES))[:, None]
         return cls(normal * scale / length)
 
-    def of_schedule(self, x: Floats) -> Floats:
-        """Give the waves of one schedule, of unit length, (2·FREQUENCIES,)."""
-        phases = self.frequencies @ x
-        return np.concatenate([np.cos(phases), np.sin(phases)]) / math.sqrt(FREQUENCIES)
+    def of_schedules(self, places: Floats) -> Floats:
+        """Give the waves of schedules, each of unit length, (n, 2·FREQUENCIES)."""
+        phases = places @ self.frequencies.T
+        return np.concatenate([np.cos(phases), np.sin(phases)], axis=1) / math.sqrt(FREQUENCIES)
 
 
 # The surrogate
@@ -330,7 +332,27 @@ class Surrogate:
             ConfigError: The table knows nothing of the regime or of the metric.
         """
         self._refuse(regime)
-        return self._mean_value(self._outputs(schedule)[-1, 0])
+        return float(self.truths(self.place([schedule]))[0])
+
+    def place(self, schedules: Sequence[Schedule]) -> Floats:
+        """Give the features of whole schedules, in the units in which likeness is measured, (n, features).
+
+        All draws of a surrogate share them.
+        """
+        rows = [features(schedule.timetable(self.steps_per_epoch))[-1] for schedule in schedules]
+        result: Floats = (np.array(rows) - self.centre[-1]) / self.scale[-1]
+        return result
+
+    def truths(self, places: Floats) -> Floats:
+        """Give the exact means of many schedules, (n,); see :meth:`truth`.
+
+        Args:
+            places: What :meth:`place` gave, (n, features).
+        """
+        process = self.processes[-1][0]
+        likeness = matern(_distances(places, process.x) / process.length)
+        worth = process.mean - self.offsets[-1, 0] + process.worth * (likeness @ process.weights)
+        return self._mean_values(worth + self._moved(places, likeness))
 
     def expected(self, schedule: Schedule, regime: Regime) -> Expected:
         """Give the mean curve over new images and seeds."""
@@ -350,10 +372,12 @@ class Surrogate:
         return float(1 - (1 - self.diverged) * np.prod(stays))
 
     def _mean_value(self, worth: float) -> float:
-        by_class = ndtr(worth + self.class_worth)
-        if self.facts.metric == "top1":
-            return float(self.class_shares @ by_class)
-        return float(np.mean(by_class))
+        return float(self._mean_values(np.array([worth]))[0])
+
+    def _mean_values(self, worth: Floats) -> Floats:
+        by_class = ndtr(worth[:, None] + self.class_worth)
+        result: Floats = by_class @ self.class_shares if self.facts.metric == "top1" else by_class.mean(1)
+        return result
 
     def _refuse(self, regime: Regime) -> None:
         if regime != self.regime:
@@ -364,54 +388,54 @@ class Surrogate:
     # Expected outputs
 
     def _outputs(self, schedule: Schedule) -> Floats:
-        """Expected outputs by epoch, (epochs, outputs)."""
+        """Give the expected outputs by epoch, (epochs, outputs)."""
         return self._look_up(schedule, settings_digest(schedule, self.regime))[0]
 
     def _look_up(self, schedule: Schedule, digest: str) -> tuple[Floats, Floats]:
-        """Expected outputs of a schedule, (epochs, outputs), and the waves of its luck, (epochs, waves)."""
+        """Give the expected outputs of a schedule, (epochs, outputs), and the waves of its luck."""
         if digest not in self._known:
             described = features(schedule.timetable(self.steps_per_epoch))[-len(self.processes) :]
             xs = (described - self.centre) / self.scale
-            rows = [
-                [process.at(x) for process in processes]
-                for x, processes in zip(xs, self.processes, strict=True)
-            ]
+            rows = []
+            for x, processes in zip(xs, self.processes, strict=True):
+                distances = processes[0].distances(x)
+                rows.append([process.at(distances) for process in processes])
             outputs = np.array(rows) - self.offsets
             if self.number:
                 share = np.linspace(1 / len(rows), 1.0, len(rows))
-                moved = self._moved(xs[-1])
+                process = self.processes[-1][0]
+                moved = self._moved(xs[-1:], matern(distances / process.length)[None])[0]
                 outputs[:, 0] += share * moved
                 outputs[:, 1] -= share * moved * self.luck.loss_slope
-            waves = np.array([self._waves(epoch).of_schedule(x) for epoch, x in enumerate(xs)])
+            waves = self._waves.of_schedules(xs[-1:])[0]
             self._known[digest] = (outputs, waves)
         return self._known[digest]
 
-    def _moved(self, x: Floats) -> float:
-        """How far this draw of the landscape lies above the expected one at a schedule.
+    def _moved(self, places: Floats, likeness: Floats) -> Floats:
+        """Give how far this draw of the landscape lies above the expected one at some schedules, (n,).
 
         Source:
             Wilson et al. 2020, "Efficiently sampling functions from Gaussian process posteriors": a draw of
             the process before the data, corrected by what the data would have said of that draw.
         """
-        process = self.processes[-1][0]
-        rng = np.random.default_rng(derive(self.number, "landscape"))
-        waves = self._waves(len(self.processes) - 1)
-        draw = rng.standard_normal(2 * FREQUENCIES)
-        key = ("landscape",)
+        if not self.number:
+            return np.zeros(len(places))
+        process, key = self.processes[-1][0], ("landscape",)
         if key not in self._cache:
-            before = np.array([waves.of_schedule(row) @ draw for row in process.x]) * math.sqrt(process.worth)
-            noise = process.noise + process.luck
-            seen = before + rng.standard_normal(len(before)) * math.sqrt(noise)
-            self._cache[key] = cho_solve((process.factor, True), seen)
-        here = math.sqrt(process.worth) * float(waves.of_schedule(x) @ draw)
-        return here - process.worth * float(process.likeness(x) @ self._cache[key])
+            rng = np.random.default_rng(derive(self.number, "landscape"))
+            draw = rng.standard_normal(2 * FREQUENCIES) * math.sqrt(process.worth)
+            noise = rng.standard_normal(len(process.x)) * math.sqrt(process.noise + process.luck)
+            seen = self._waves.of_schedules(process.x) @ draw + noise
+            self._cache[key] = draw
+            self._cache["corrected",] = cho_solve((process.factor, True), seen)
+        here = self._waves.of_schedules(places) @ self._cache[key]
+        result: Floats = here - process.worth * (likeness @ self._cache["corrected",])
+        return result
 
-    def _waves(self, epoch: int) -> Waves:
-        process, key = self.processes[epoch][0], ("waves", epoch)
-        if key not in self._cache:
-            drawn = Waves.of(process.x.shape[1], process.length, derive(self.number, "waves", epoch))
-            self._cache[key] = drawn.frequencies
-        return Waves(self._cache[key])
+    @cached_property
+    def _waves(self) -> Waves:
+        process = self.processes[-1][0]
+        return Waves.of(process.x.shape[1], process.length, derive(self.number, "waves"))
 
     # Playing
 
@@ -433,10 +457,12 @@ class Surrogate:
         if abs(job.schedule.epochs - self.facts.epochs) > 1e-6:
             raise ConfigError(f"the table was recorded with {self.facts.epochs:g} epochs")
         n_train, val = len(cut.train), np.asarray(cut.val)
-        labels = np.asarray(self.facts.labels)[val]
+        labels = self._labels[val]
         timetable = job.schedule.timetable(math.ceil(n_train / job.regime.batch_size))
         digest = job.settings_digest
         outputs, waves = self._look_up(job.schedule, digest)
+        deviates = self._deviates(digest, job.seed, float(outputs[-1, 0]), waves)[:, val]
+        taken_for = self._taken_for(labels, val)
         rng = np.random.default_rng(self._seed("run", digest, job.seed, job.fold))
         breaks_at = int(rng.integers(len(outputs))) if rng.random() < self.diverged else None
         spread = rng.standard_normal(4)
@@ -444,13 +470,9 @@ class Surrogate:
         records = []
         for epoch, end in enumerate(timetable.epoch_ends):
             expected = outputs[min(epoch, len(outputs) - 1)]
-            margin = (
-                expected[0]
-                + self.class_worth[labels]
-                + self._deviates(digest, job.seed, epoch, outputs, waves)[val]
-            )
-            predicted = np.where(margin > 0, labels, self._taken_for(labels, val))
-            shown = float(worth_of(np.count_nonzero(margin > 0), len(val)))
+            margin = expected[0] + self.class_worth[labels] + deviates[min(epoch, len(outputs) - 1)]
+            predicted = np.where(margin > 0, labels, taken_for)
+            shown = float(worth_of(float(np.count_nonzero(margin > 0)), len(val)))
             usual = float(ndtri(np.clip(self._mean_value(expected[0]), 1e-6, 1 - 1e-6)))
             loss = math.exp(
                 expected[1]
@@ -474,7 +496,7 @@ class Surrogate:
                     epochs_done=end / timetable.steps_per_epoch,
                     step=end,
                     train_loss=nan if broken else train,
-                    train_top1=nan if broken else float(ndtr(expected[4])),
+                    train_top1=None if broken else float(ndtr(expected[4])),
                     phase_start_loss=start,
                     val_loss=nan if broken else loss,
                     value=nan if broken else score(self.facts.metric, labels, predicted, loss),
@@ -494,6 +516,17 @@ class Surrogate:
                 break
         return tuple(records)
 
+    def score(self, job: Job, cut: Cut) -> float:
+        """Give the value that the last record of :meth:`play` holds, without the others; cheap."""
+        self._refuse(job.regime)
+        val, digest = np.asarray(cut.val), job.settings_digest
+        outputs, waves = self._look_up(job.schedule, digest)
+        final = self._deviates(digest, job.seed, float(outputs[-1, 0]), waves)[-1, val]
+        labels = self._labels[val]
+        right = outputs[-1, 0] + self.class_worth[labels] + final > 0
+        predicted = np.where(right, labels, self._taken_for(labels, val))
+        return score(self.facts.metric, labels, predicted, 0.0)
+
     def _work_marks(self, timetable: Timetable, n_train: int, n_val: int) -> list[float]:
         """Forward-equivalents by the end of each epoch: ``cost.run_work`` of the run cut there."""
         images = n_train / timetable.steps_per_epoch
@@ -505,47 +538,45 @@ class Surrogate:
         done = np.cumsum(steps)[np.array(timetable.epoch_ends) - 1]
         return [float(work + n_val * (epoch + 1)) for epoch, work in enumerate(done)]
 
-    def _deviates(self, digest: str, seed: int, epoch: int, outputs: Floats, waves: Floats) -> Floats:
-        """Standard normal deviates of the images' margins at the end of an epoch, (images,)."""
-        last = len(self.processes) - 1
-        epoch = min(epoch, last)
-        run = self.luck.run(float(outputs[-1, 0]))
-        final = self._channel(digest, seed, last, run, waves[last])
-        if epoch == last:
-            return final
-        kept = self.luck.epochs[epoch]
-        return kept * final + math.sqrt(1 - kept**2) * self._channel(digest, seed, epoch, run, waves[epoch])
+    def _deviates(self, digest: str, seed: int, worth: float, waves: Floats) -> Floats:
+        """Draw the deviates of the images' margins at the end of the epochs, (epochs, images).
 
-    def _channel(self, digest: str, seed: int, channel: int, run: float, waves: Floats) -> Floats:
-        """Deviates of all images as one epoch's luck has them: the parts of ``Luck`` added up."""
-        key = ("channel", channel, digest, seed)
-        if key in self._cache:
-            return self._cache[key]
+        Those of the last epoch are the parts of ``Luck`` added up. Earlier ones keep a part of it; the rest
+        passes, and an epoch's is alike for all schedules with one seed as far as an image is.
+        """
         luck, classes = self.luck, len(self.class_worth)
-        labels = np.asarray(self.facts.labels)
-        n = len(labels)
-        waved = (n, 2 * FREQUENCIES)
-        by_image = self._normal((channel, "image"), (n,))
-        by_seed = self._normal((channel, "seed image", seed), (n,))
-        seed_classes = self._normal((channel, "seed class", seed), (classes + 1,))
-        own = np.random.default_rng(self._seed(channel, "own", seed, digest)).standard_normal(n + classes + 1)
-        known = luck.image + luck.pairing + luck.seed + luck.seed_class + luck.seed_image + luck.run_class
-        smooth = float(np.clip(luck.smooth, 0.0, max(1 - known - run, 0.0)))
-        rest = max(1 - known - run - smooth, 0.0)
-        root = math.sqrt
-        result: Floats = (
-            root(luck.image) * by_image
-            + root(luck.seed_image) * by_seed
-            + root(luck.pairing) * (self._normal((channel, "pairing"), waved) @ waves)
-            + root(smooth) * (self._normal((channel, "smooth", seed), waved) @ waves)
+        labels = self._labels
+        n, last, root = len(labels), len(self.processes) - 1, math.sqrt
+        rng = np.random.default_rng(self._seed("own", seed, digest))
+        own = rng.standard_normal((last + 1, n + classes + 1))
+        seed_classes = self._normal(("seed class", seed), (classes + 1,))
+        run_class = luck.run_class(worth)
+        known = (
+            luck.image + luck.pairing + luck.seed + luck.seed_class + luck.seed_image + luck.run + run_class
+        )
+        smooth = float(np.clip(luck.smooth, 0.0, max(1 - known, 0.0)))
+        rest = max(1 - known - smooth, 0.0)
+        final = (
+            root(luck.image) * self._normal(("image",), (n,))
+            + root(luck.seed_image) * self._normal(("seed image", seed), (n,))
+            + root(luck.pairing) * (self._normal(("pairing",), (n, 2 * FREQUENCIES)) @ waves)
+            + root(smooth) * (self._normal(("smooth", seed), (n, 2 * FREQUENCIES)) @ waves)
             + root(luck.seed) * seed_classes[-1]
             + root(luck.seed_class) * _opposed(seed_classes[:-1])[labels]
-            + root(run) * own[-1]
-            + root(luck.run_class) * _opposed(own[n:-1])[labels]
-            + root(rest) * own[:n]
-        ) / root(known + run + smooth + rest)
-        self._cache[key] = result
+            + root(luck.run) * own[-1, -1]
+            + root(run_class) * _opposed(own[-1, n:-1])[labels]
+            + root(rest) * own[-1, :n]
+        ) / root(known + smooth + rest)
+        shared = self._normal(("passing", seed), (last + 1, n))
+        kept = np.array(luck.epochs)[:, None]
+        alike = luck.image + luck.seed_image
+        passing = root(alike) * shared + root(1 - alike) * own[:, :n]
+        result: Floats = kept * final + np.sqrt(1 - kept**2) * passing
         return result
+
+    @cached_property
+    def _labels(self) -> NDArray[np.int64]:
+        return np.asarray(self.facts.labels, dtype=np.int64)
 
     def _taken_for(self, labels: NDArray[np.int64], val: NDArray[np.int64]) -> NDArray[np.int64]:
         """Class that each image is taken for when it is wrong; the image's own, whatever is trained."""
@@ -597,9 +628,7 @@ def measure_error(surrogate: Surrogate, breadth: RecordedTable, depth: RecordedT
     agreements = [_agreement(surrogate, breadth, hits(breadth))]
     played = [_played(surrogate.drawn(number), breadth) for number in range(1, DRAWS + 1)]
     agreements.append(np.mean([_agreement(surrogate, breadth, rows) for rows in played], axis=0))
-    errors = [
-        mean_interval(rows, overlap=_overlap(depth)).standard_error for rows in crossed.right
-    ]
+    errors = [mean_interval(rows, overlap=_overlap(depth)).standard_error for rows in crossed.right]
     spreads = [_spreads(values), np.mean([_spreads(draw) for draw in draws], axis=0)]
     return SurrogateError(
         schedules=len(told),
@@ -773,11 +802,14 @@ def fit_surrogate(
 
 
 def _outputs_of(run: RecordedRun, epoch: int) -> Floats:
-    """Outputs of a run at the end of an epoch; of the last one before it broke off when it did."""
+    """Give the outputs of a run at the end of an epoch; of the last one before it broke off when it did."""
     sound = [record for record in run.records if record.is_finite] or [run.records[0]]
     record = sound[min(epoch, len(sound) - 1)]
     n = record.n_val
-    shares = [float(np.nan_to_num(share, nan=0.0)) for share in (record.value, record.train_top1)]
+    shares = [
+        share if share is not None and math.isfinite(share) else 0.0
+        for share in (record.value, record.train_top1)
+    ]
     losses = [
         math.log(max(loss, 1e-6)) if math.isfinite(loss) else 5.0
         for loss in (record.val_loss, record.train_loss, record.phase_start_loss)
@@ -817,7 +849,7 @@ def _luck_variances(depth: RecordedTable) -> Floats:
 
 
 def _class_worth(table: RecordedTable, shares: Floats) -> Floats:
-    """What each class is easier than the mean of all, in worth."""
+    """Give what each class is easier than the mean of all, in worth."""
     rows = hits(table)
     found = []
     for label in range(len(shares)):

@@ -10,7 +10,7 @@ from autofreeze.binding import Columns
 from autofreeze.errors import TrainingError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Failed, Finished, Recorded
-from autofreeze.executors.replay import ReplayExecutor
+from autofreeze.executors.replay import ReplayExecutor, player_of
 from autofreeze.recipes import full
 from autofreeze.training import fit
 
@@ -36,8 +36,8 @@ def executor(request, made_up, jobs, strange):
             yield from made_up.curve(job)
 
         return LocalExecutor(runner)
-    curves = {(job.recipe_digest, job.fold): made_up.curve(job) for job in jobs}
-    return ReplayExecutor(curves, capacity=3 if request.param.endswith("three") else 1)
+    curves = {(job.settings_digest, job.fold, job.fresh): made_up.curve(job) for job in jobs}
+    return ReplayExecutor(player_of(curves), capacity=3 if request.param.endswith("three") else 1)
 
 
 def drain(executor):
