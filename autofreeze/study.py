@@ -19,7 +19,7 @@ from autofreeze.baselines import Baseline, baseline_quota, baselines, tuned_rate
 from autofreeze.confirmation import Arm, arm_of
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
-from autofreeze.finalists import Finalist, choose_finalists
+from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
 from autofreeze.job import EpochRecord, Job, settings_digest
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
@@ -458,7 +458,7 @@ class Study:
             self._observer.epoch_done(live, record)
 
     def _judge_record(self, live: LiveTrial, job: Job, record: EpochRecord) -> None:
-        spared = live.spared or not self._prune
+        spared = self._is_spared(live)
         peers = [
             curve
             for (number, fold), curve in self._curves.items()
@@ -477,7 +477,7 @@ class Study:
         """Between two folds: go on unless clearly behind the best trial on the same images."""
         done = live.done_folds()
         best = max((r for r in self._results.values() if r.ending is Ending.COMPLETE), key=rank, default=None)
-        if done < live.n_folds and best is not None and self._prune and not live.spared:
+        if done < live.n_folds and best is not None and not self._is_spared(live):
             leader = best.same_as if best.same_as is not None else best.number
             theirs = self._merits([self._curves[leader, fold][-1] for fold in range(done)])
             ours = self._merits([live.curves[fold][-1] for fold in range(done)])
@@ -486,6 +486,14 @@ class Study:
                 self._end_pruned(live, Ending.UNPROMISING, decision.reason)
                 return
         self._next_fold(live)
+
+    def _is_spared(self, live: LiveTrial) -> bool:
+        """Whether a trial is trained to its end however it fares: also when its arm lacks finalists."""
+        if live.spared or not self._prune:
+            return True
+        arm = arm_of(live.schedule)
+        complete = (one for one in self._results.values() if one.ending is Ending.COMPLETE)
+        return arm in self._arms and sum(arm_of(one.schedule) == arm for one in complete) < BY_ARM
 
     def _merits(self, ends: Sequence[EpochRecord]) -> NDArray[np.float64]:
         """Share out the metric to the images of the first folds, from the last record of each."""

@@ -3,9 +3,10 @@
     python benchmarks/verdicts.py run DATA OUT [--sets trashnet6 …] [--models mobilenetv2_100 …]
     python benchmarks/verdicts.py table OUT
 
-DATA holds a folder for each set and weights/MODEL.imagenet.fp16.safetensors. Each search is the command line's own,
-preset quick (16 trials, six fresh seeds): at 64 px over one fold where there are 2,000 images, at 96 px over five
-folds and 6 epochs where there are 250. One that was stopped goes on where it was. About two hours on two cores.
+DATA holds a folder for each set and weights/MODEL.imagenet.fp16.safetensors. Each search is the command line's
+own, preset quick (16 trials, six fresh seeds): at 64 px over one fold where there are 2,000 images, at 96 px over
+five folds and 6 epochs where there are 250. One that was stopped goes on where it was. About two hours on two
+cores.
 """
 
 import argparse
@@ -14,8 +15,8 @@ import sys
 from pathlib import Path
 
 from autofreeze.confirmation import Arm
+from autofreeze.phrases import points
 from autofreeze.report.files import read_report
-from autofreeze.report.words import points
 from autofreeze.results import StudyResult
 from autofreeze.verdict import verdict_of
 
@@ -59,8 +60,8 @@ def search(data: Path, name: str, model: str, out: Path) -> None:
 def table(out: Path) -> str:
     """Tabulate what the verdicts in a folder say, as Markdown."""
     lines = [
-        "| data set | backbone | winner | metric | confirmed | freeze first, or at once? | best freezing first "
-        "| best at once | optimism | test (n) |",
+        "| data set | backbone | winner | metric | confirmed | freeze first, or at once? "
+        "| best freezing first | best at once | optimism | test (n) |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in SIZES:
