@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from autofreeze.figures import shown_value
 from autofreeze.job import EpochRecord
 from autofreeze.looks import Look
-from autofreeze.report.comparison import shown_value
+from autofreeze.phrases import figure, printable
 from autofreeze.report.confirming import look_lines
-from autofreeze.report.words import duration, figure, printable
+from autofreeze.report.words import duration
 from autofreeze.results import Ending, TrialResult, rank
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autofreeze import recipes
+from autofreeze.phrases import points, sentence, standard_error
 from autofreeze.regime import Regime
-from autofreeze.report.words import endings, points, sentence, standard_error, verdict
+from autofreeze.report.words import endings, verdict
 from autofreeze.results import Ending, StudyResult, TrialResult
 from autofreeze.schedule import Phase, Schedule
 

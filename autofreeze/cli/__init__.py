@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except AutofreezeError as error:
-        from autofreeze.report.words import printable
+        from autofreeze.phrases import printable
 
         told = "\n".join(printable(line) for line in str(error).split("\n"))
         typer.echo(f"autofreeze: {told}", err=True)

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from autofreeze.documents import read_yaml, to_yaml
 from autofreeze.errors import ConfigError
+from autofreeze.phrases import sentence
 from autofreeze.regime import Regime
-from autofreeze.report.words import sentence
 from autofreeze.results import CurvePoint, StudyResult, TrialResult
 from autofreeze.schedule import Schedule
 from autofreeze.task import Task

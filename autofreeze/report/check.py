@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autofreeze.findings import SEVERITIES, DataReport, Finding, Severity
-from autofreeze.report.words import printable
+from autofreeze.phrases import printable
 
 STYLES: dict[Severity, str] = {"stops": "bold red", "warning": "yellow", "note": "cyan"}
 CASES_SHOWN = 3

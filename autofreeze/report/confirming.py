@@ -1,7 +1,7 @@
 """What is told while a confirmation runs."""
 
 from autofreeze.looks import Look
-from autofreeze.report.words import figure
+from autofreeze.phrases import figure
 
 
 def look_lines(look: Look, metric: str) -> list[str]:

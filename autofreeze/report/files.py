@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from autofreeze.documents import write_text
 from autofreeze.errors import ConfigError, RunFolderError
+from autofreeze.phrases import sentence
 from autofreeze.report import markdown
 from autofreeze.report.comparison import compare, outcome_of
-from autofreeze.report.words import sentence, verdict
+from autofreeze.report.words import verdict
 from autofreeze.results import DatasetOutcome, StudyResult, SummaryResult
 from autofreeze.values import did_you_mean
 

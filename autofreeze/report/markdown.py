@@ -6,18 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
-from autofreeze.report.comparison import compare, error_of, shown_value
+from autofreeze.figures import error_of, shown_value
+from autofreeze.phrases import capitalised, figure, lead_words
+from autofreeze.report.comparison import compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.words import (
     UNCONFIRMED,
-    capitalised,
     certainty,
     conditions,
     cost_line,
     duration,
-    figure,
     found,
-    lead_words,
     reasons,
     roughly,
     spans,

@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.report.words import UNCONFIRMED, capitalised, duration, figure, lead_words, standing_of_all
+from autofreeze.phrases import capitalised, figure, lead_words
+from autofreeze.report.words import UNCONFIRMED, duration, standing_of_all
 from autofreeze.results import DatasetOutcome, SummaryResult
 
 

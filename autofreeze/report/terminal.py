@@ -6,18 +6,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.report.comparison import compare, error_of, shown_value
+from autofreeze.figures import error_of, shown_value
+from autofreeze.phrases import capitalised, figure, lead_words, printable
+from autofreeze.report.comparison import compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.words import (
     UNCONFIRMED,
-    capitalised,
     certainty,
     conditions,
     cost_line,
-    figure,
     found,
-    lead_words,
-    printable,
     reasons,
     spans,
     standing,

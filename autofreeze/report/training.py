@@ -1,7 +1,7 @@
 """What is told of one training run."""
 
 from autofreeze.job import EpochRecord
-from autofreeze.report.words import loss_of
+from autofreeze.phrases import loss_of
 from autofreeze.results import TrainResult
 from autofreeze.schedule import format_rate
 

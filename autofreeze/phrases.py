@@ -1,0 +1,106 @@
+"""How schedules, figures and differences are written, wherever they are told."""
+
+import math
+
+from autofreeze.recipes import name_of
+from autofreeze.schedule import Schedule, format_rate
+
+RECIPE_WORDS = {
+    "linear_probe": "train the head alone",
+    "full": "train everything from the start",
+    "frozen_stem": "train everything but {frozen} from the start",
+    "last_groups": "train {trained} from the start, the rest frozen",
+    "lp_ft": "train the head alone for {warmup}, then {trained}",
+    "gradual": "train the head alone for {warmup}, then thaw {trained} step by step",
+    "one_block": "train the head and {trained} alone",
+    "chain_thaw": "train the head, then each group alone, then everything",
+}
+
+
+def sentence(schedule: Schedule) -> str:
+    """Say in one sentence what a schedule does."""
+    recipe = name_of(schedule)
+    ever = [any(phase.lrs[column] for phase in schedule.phases) for column in range(len(schedule.groups))]
+    backbone = schedule.groups[:-1]
+    trained = [name for name, trains in zip(backbone, ever, strict=False) if trains]
+    frozen = [name for name, trains in zip(backbone, ever, strict=False) if not trains]
+    if recipe == "gradual" and schedule.warmup_epochs == 0:
+        words = f"train from the head down, thawing {_names(trained, backbone)} step by step"
+    else:
+        words = RECIPE_WORDS.get(recipe, "train as the table says").format(
+            frozen=_names(frozen, backbone),
+            trained=_names(trained, backbone),
+            warmup=_epochs(schedule.warmup_epochs),
+        )
+    return f"{words}, {_rates(schedule)}, {schedule.curve_words}, {_epochs(schedule.epochs)}"
+
+
+def _epochs(number: float) -> str:
+    return f"{number:g} {'epoch' if number == 1 else 'epochs'}"
+
+
+def _names(names: list[str], backbone: tuple[str, ...]) -> str:
+    if len(names) == len(backbone):
+        return "everything"
+    if len(names) > 1:
+        return f"{names[0]} to {names[-1]}"
+    return names[0] if names else "nothing"
+
+
+def _rates(schedule: Schedule) -> str:
+    head = {phase.lrs[-1] for phase in schedule.phases if phase.lrs[-1]}
+    backbone = {lr for phase in schedule.phases for lr in phase.lrs[:-1] if lr}
+    named = {"head": head, "backbone": backbone}
+    return ", ".join(f"{name} at {_span(rates)}" for name, rates in named.items() if rates)
+
+
+def _span(rates: set[float]) -> str:
+    low, high = min(rates), max(rates)
+    return format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
+
+
+def points(difference: float) -> str:
+    """Write a difference of shares in percentage points, with its sign."""
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"
+
+
+def standard_error(value: float, n: float) -> float:
+    """Binomial standard error of a share of ``n`` images."""
+    return float((max(value * (1 - value), 0.0) / n) ** 0.5) if n else float("nan")
+
+
+def loss_of(value: float) -> float:
+    """Give the mean log loss, in nats, that a stored value of the metric ``log_loss`` stands for."""
+    return -math.log(value) if value > 0 else math.inf
+
+
+def figure(value: float | None, error: float | None = None) -> str:
+    """Write a measured value: ``0.810 ± 0.020``, and a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f" ± {error:.3f}" if error is not None else "")
+
+
+def lead_words(metric: str, difference: float | None) -> str:
+    """Write by how much one schedule is better: ``+6.0 pt`` of a share, ``+0.052 nat`` of a loss."""
+    if difference is None:
+        return ""
+    return f"{difference:+.3f} nat" if metric == "log_loss" else f"{points(difference)} pt"
+
+
+def printable(text: str) -> str:
+    r"""Write what would steer a terminal, or is no text at all, as an escape: ``\x1b``, ``\udce9``.
+
+    Names of classes and files may hold anything; on Linux also bytes that are no UTF-8.
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def capitalised(text: str) -> str:
+    """Begin with a capital, and leave the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def counted(number: object, noun: str) -> str:
+    """Write a number and its noun: ``1 thread``, ``2 threads``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
