@@ -461,7 +461,7 @@ class Surrogate:
         timetable = job.schedule.timetable(math.ceil(n_train / job.regime.batch_size))
         digest = job.settings_digest
         outputs, waves = self._look_up(job.schedule, digest)
-        deviates = self._deviates(digest, job.seed, float(outputs[-1, 0]), waves)[:, val]
+        deviates = self._deviates(digest, job.seed, float(outputs[-1, 0]), waves, val)
         taken_for = self._taken_for(labels, val)
         rng = np.random.default_rng(self._seed("run", digest, job.seed, job.fold))
         breaks_at = int(rng.integers(len(outputs))) if rng.random() < self.diverged else None
@@ -521,7 +521,7 @@ class Surrogate:
         self._refuse(job.regime)
         val, digest = np.asarray(cut.val), job.settings_digest
         outputs, waves = self._look_up(job.schedule, digest)
-        final = self._deviates(digest, job.seed, float(outputs[-1, 0]), waves)[-1, val]
+        final = self._deviates(digest, job.seed, float(outputs[-1, 0]), waves, val, last=True)[0]
         labels = self._labels[val]
         right = outputs[-1, 0] + self.class_worth[labels] + final > 0
         predicted = np.where(right, labels, self._taken_for(labels, val))
@@ -538,39 +538,56 @@ class Surrogate:
         done = np.cumsum(steps)[np.array(timetable.epoch_ends) - 1]
         return [float(work + n_val * (epoch + 1)) for epoch, work in enumerate(done)]
 
-    def _deviates(self, digest: str, seed: int, worth: float, waves: Floats) -> Floats:
-        """Draw the deviates of the images' margins at the end of the epochs, (epochs, images).
+    def _deviates(
+        self,
+        digest: str,
+        seed: int,
+        worth: float,
+        waves: Floats,
+        val: NDArray[np.int64],
+        *,
+        last: bool = False,
+    ) -> Floats:
+        """Draw the deviates of the images' margins at the end of the epochs, (epochs, n_val).
 
         Those of the last epoch are the parts of ``Luck`` added up. Earlier ones keep a part of it; the rest
         passes, and an epoch's is alike for all schedules with one seed as far as an image is.
+
+        Args:
+            digest: Of schedule and regime.
+            seed: Of the run.
+            worth: Of the schedule.
+            waves: Of the schedule.
+            val: Image ids.
+            last: Whether to draw those of the last epoch alone, (1, n_val): the same numbers.
         """
         luck, classes = self.luck, len(self.class_worth)
-        labels = self._labels
-        n, last, root = len(labels), len(self.processes) - 1, math.sqrt
+        labels, root = self._labels[val], math.sqrt
+        n, epochs, m = len(self._labels), len(self.processes), len(val)
         rng = np.random.default_rng(self._seed("own", seed, digest))
-        own = rng.standard_normal((last + 1, n + classes + 1))
+        own, own_classes = rng.standard_normal(m), rng.standard_normal(classes + 1)
         seed_classes = self._normal(("seed class", seed), (classes + 1,))
         run_class = luck.run_class(worth)
-        known = (
-            luck.image + luck.pairing + luck.seed + luck.seed_class + luck.seed_image + luck.run + run_class
-        )
-        smooth = float(np.clip(luck.smooth, 0.0, max(1 - known, 0.0)))
-        rest = max(1 - known - smooth, 0.0)
+        parts = (luck.image, luck.pairing, luck.seed, luck.seed_class, luck.seed_image, luck.run, run_class)
+        smooth = float(np.clip(luck.smooth, 0.0, max(1 - sum(parts), 0.0)))
+        rest = max(1 - sum(parts) - smooth, 0.0)
         final = (
-            root(luck.image) * self._normal(("image",), (n,))
-            + root(luck.seed_image) * self._normal(("seed image", seed), (n,))
-            + root(luck.pairing) * (self._normal(("pairing",), (n, 2 * FREQUENCIES)) @ waves)
-            + root(smooth) * (self._normal(("smooth", seed), (n, 2 * FREQUENCIES)) @ waves)
+            root(luck.image) * self._normal(("image",), (n,))[val]
+            + root(luck.seed_image) * self._normal(("seed image", seed), (n,))[val]
+            + root(luck.pairing) * (self._normal(("pairing",), (n, 2 * FREQUENCIES))[val] @ waves)
+            + root(smooth) * (self._normal(("smooth", seed), (n, 2 * FREQUENCIES))[val] @ waves)
             + root(luck.seed) * seed_classes[-1]
             + root(luck.seed_class) * _opposed(seed_classes[:-1])[labels]
-            + root(luck.run) * own[-1, -1]
-            + root(run_class) * _opposed(own[-1, n:-1])[labels]
-            + root(rest) * own[-1, :n]
-        ) / root(known + smooth + rest)
-        shared = self._normal(("passing", seed), (last + 1, n))
+            + root(luck.run) * own_classes[-1]
+            + root(run_class) * _opposed(own_classes[:-1])[labels]
+            + root(rest) * own
+        ) / root(sum(parts) + smooth + rest)
+        if last:
+            return final[None]
         kept = np.array(luck.epochs)[:, None]
         alike = luck.image + luck.seed_image
-        passing = root(alike) * shared + root(1 - alike) * own[:, :n]
+        shared = self._normal(("passing", seed), (epochs, n))[:, val]
+        passing = root(alike) * shared + root(1 - alike) * rng.standard_normal((epochs, m))
         result: Floats = kept * final + np.sqrt(1 - kept**2) * passing
         return result
 
