@@ -355,6 +355,8 @@ class Confirming:
             values=tuple(ends[fresh].value for fresh in done),
             mean=None if mean is None else mean.estimate,
             standard_error=None if mean is None else mean.standard_error,
+            low=None if mean is None else mean.low,
+            high=None if mean is None else mean.high,
             dropped_at=runs.dropped_at,
             reason=runs.reason,
             work=self._work(runs),

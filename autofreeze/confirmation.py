@@ -35,6 +35,10 @@ class Candidate(Value):
     standard_error: float | None = None
     """Of the mean, for new images and seeds."""
 
+    low: float | None = None
+    high: float | None = None
+    """Ends of the mean's 95 % interval, for new images and seeds."""
+
     log_loss: float | None = None
     """Mean validation log loss over the same seeds, in nats."""
 
@@ -113,6 +117,11 @@ class Confirmation(Value):
     def candidate(self, trial: int) -> Candidate:
         """Find a candidate by its trial's number."""
         return next(one for one in self.candidates if one.trial == trial)
+
+    @property
+    def concluded(self) -> bool:
+        """Whether it came to its end, and somebody won."""
+        return self.chosen is not None and not self.cut_short
 
     @property
     def winner(self) -> Candidate | None:
