@@ -7,15 +7,18 @@ the share of the variance that each of them has. The shares follow from how ofte
 (tetrachoric correlations), so that simulated schedules agree on images as recorded ones do.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from autofreeze.tables import RecordedTable
+from autofreeze.tables import RecordedRun, RecordedTable
 from autofreeze.values import Value
 
 Floats = NDArray[np.float64]
@@ -62,9 +65,14 @@ class Luck(Value):
 
     loss_spread: float
     train_spread: float
-    """Spread by seed of the log of the training loss, and of its ratio to the loss at the phase's start."""
+    """Spread by seed of the log of the training loss at the run's end."""
 
-    ratio_spread: float
+    ratio_spread: tuple[float, ...]
+    """Spread by seed of the log of the ratio of the training loss to that at its phase's start, by epoch."""
+
+    ratio: tuple[float, ...]
+    """That ratio's median, by epoch; where a schedule's is higher, the log of it has less spread."""
+
     source: str
     """Of which table the shares by seed are."""
 
@@ -239,9 +247,14 @@ def fit_luck(depth: RecordedTable, breadth: RecordedTable, likeness: Floats, sou
         epochs=_epochs(breadth),
         loss_slope=slope_of_loss,
         loss_spread=loss_spread,
-        train_spread=_spread_by_schedule(depth, lambda run: np.log(run.end.train_loss)),
-        ratio_spread=_spread_by_schedule(
-            depth, lambda run: np.log(run.end.train_loss / run.end.phase_start_loss)
+        train_spread=_spread_by_schedule(depth, lambda run: math.log(run.end.train_loss)),
+        ratio_spread=tuple(
+            _spread_by_schedule(depth, partial(_log_ratio, epoch=epoch))
+            for epoch in range(max(len(run.records) for run in depth.runs))
+        ),
+        ratio=tuple(
+            float(np.exp(np.median([_log_ratio(run, epoch) for run in depth.runs])))
+            for epoch in range(max(len(run.records) for run in depth.runs))
         ),
         source=source,
     )
@@ -268,7 +281,8 @@ def _by_likeness(breadth: RecordedTable, likeness: Floats) -> tuple[float, float
     n = here.sum(1)
     worth = worth_of(np.nansum(rows, axis=1), n)
     first, second = np.triu_indices(len(rows), 1)
-    same = np.array([a.job.fold == b.job.fold for a, b in _pairs(breadth, first, second)])
+    folds = np.array([run.job.fold for run in breadth.runs])
+    same = folds[first] == folds[second]
     first, second = first[same], second[same]
     pairs = (here[first] & here[second]).sum(1).astype(float)
     both = np.nansum(rows[first] * rows[second], axis=1)
@@ -289,10 +303,6 @@ def _by_likeness(breadth: RecordedTable, likeness: Floats) -> tuple[float, float
     return float(base), float(slope)
 
 
-def _pairs(table: RecordedTable, first: NDArray[np.intp], second: NDArray[np.intp]):  # type: ignore[no-untyped-def]
-    return ((table.runs[a], table.runs[b]) for a, b in zip(first, second, strict=True))
-
-
 def _epochs(table: RecordedTable) -> tuple[float, ...]:
     """Correlation of margins at each epoch's end with those at the run's end, on the same images."""
     last = max(len(run.records) for run in table.runs) - 1
@@ -307,7 +317,7 @@ def _epochs(table: RecordedTable) -> tuple[float, ...]:
     return (*found, 1.0)
 
 
-def _by_schedule(table: RecordedTable, what) -> list[Floats]:  # type: ignore[no-untyped-def]
+def _by_schedule(table: RecordedTable, what: Callable[[RecordedRun], Any]) -> list[Floats]:
     groups: dict[str, list[float]] = {}
     for run in table.runs:
         groups.setdefault(run.job.settings_digest, []).append(float(what(run)))
@@ -318,10 +328,16 @@ def _centred(groups: Sequence[Floats]) -> Floats:
     return np.concatenate([values - np.nanmean(values) for values in groups])
 
 
-def _spread_by_schedule(table: RecordedTable, what) -> float:  # type: ignore[no-untyped-def]
+def _spread_by_schedule(table: RecordedTable, what: Callable[[RecordedRun], Any]) -> float:
     """Spread over seeds of a schedule, the median of schedules."""
     spreads = [float(np.nanstd(values, ddof=1)) for values in _by_schedule(table, what) if len(values) > 1]
     return float(np.median(spreads)) if spreads else 0.0
+
+
+def _log_ratio(run: RecordedRun, epoch: int) -> float:
+    """Log of the ratio of an epoch's training loss to the loss at the start of its phase."""
+    record = run.records[min(epoch, len(run.records) - 1)]
+    return math.log(record.train_loss / record.phase_start_loss)
 
 
 def _loss_by_worth(table: RecordedTable) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from autofreeze.metrics import pack_classes, score
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule, Timetable
 from autofreeze.seeds import derive
-from autofreeze.stability import LOSS_SPIKE
+from autofreeze.stability import LOSS_SPIKE, SPIKE_FLOOR, why_unstable
 from autofreeze.tables import CellFacts, RecordedRun, RecordedTable
 from autofreeze.values import Value
 
@@ -53,6 +53,10 @@ LEAST_WORTH = 0.2
 
 OUTPUTS = ("worth", "log_loss", "train_loss", "start_loss", "train_top1")
 """What is expected at the end of each epoch: normal quantiles of shares, logs of losses."""
+
+
+SCORED = 2
+"""How many of them hang on which images are scored: the first."""
 
 
 class Cut(Protocol):
@@ -107,6 +111,9 @@ class SurrogateError(Value):
     agreement_alike: tuple[float, float]
     """The same for the tenth of the pairs that are most alike."""
 
+    broken: tuple[float, float]
+    """Share of the breadth table's runs that are called unstable: recorded, and simulated."""
+
     worth_share: float
     """Share of the spread between schedules in the breadth table that is taken for worth, not luck."""
 
@@ -128,6 +135,7 @@ class SurrogateError(Value):
             f"differences {paired[0]:.1f} and {paired[1]:.1f} (noise from {self.noise_from})",
             f"- two schedules agree on {self.agreement[0]:.1%} of images, simulated {self.agreement[1]:.1%}; "
             f"the tenth most alike on {self.agreement_alike[0]:.1%} and {self.agreement_alike[1]:.1%}",
+            f"- of the recorded runs {self.broken[0]:.1%} are unstable, simulated {self.broken[1]:.1%}",
             f"- {self.worth_share:.0%} of the spread between schedules is taken for worth, the rest for luck",
         ]
 
@@ -364,12 +372,19 @@ class Surrogate:
         """Chance that the run is called unstable: by a loss spike, or since it breaks off."""
         self._refuse(regime)
         outputs = self._outputs(schedule)
-        ratio = outputs[:, 2] - outputs[:, 3]
-        if not self.luck.ratio_spread:
-            spikes = ratio > math.log(LOSS_SPIKE)
-            return float(max(spikes.max(), self.diverged))
-        stays = ndtr((math.log(LOSS_SPIKE) - ratio) / self.luck.ratio_spread)
-        return float(1 - (1 - self.diverged) * np.prod(stays))
+        starts = np.exp(outputs[:, 3])
+        most = np.log(np.maximum(LOSS_SPIKE * starts, starts + SPIKE_FLOOR))
+        spreads = np.maximum(self._ratio_spreads(outputs), 1e-9)
+        return float(1 - (1 - self.diverged) * np.prod(ndtr((most - outputs[:, 2]) / spreads)))
+
+    def _ratio_spreads(self, outputs: Floats) -> Floats:
+        """Give the spread by seed of the logs of training losses less those at their phases' starts."""
+        at = np.minimum(np.arange(len(outputs)), len(self.luck.ratio) - 1)
+        ratios = np.exp(outputs[:, 2] - outputs[:, 3])
+        result: Floats = np.array(self.luck.ratio_spread)[at] * np.minimum(
+            1, np.array(self.luck.ratio)[at] / ratios
+        )
+        return result
 
     def _mean_value(self, worth: float) -> float:
         return float(self._mean_values(np.array([worth]))[0])
@@ -462,7 +477,7 @@ class Surrogate:
         digest = job.settings_digest
         outputs, waves = self._look_up(job.schedule, digest)
         deviates = self._deviates(digest, job.seed, float(outputs[-1, 0]), waves, val)
-        taken_for = self._taken_for(labels, val)
+        taken_for, ratio_spreads = self._taken_for(labels, val), self._ratio_spreads(outputs)
         rng = np.random.default_rng(self._seed("run", digest, job.seed, job.fold))
         breaks_at = int(rng.integers(len(outputs))) if rng.random() < self.diverged else None
         spread = rng.standard_normal(4)
@@ -479,9 +494,10 @@ class Surrogate:
                 - self.luck.loss_slope * (shown - usual)
                 + self.luck.loss_spread * (0.9 * spread[0] + math.sqrt(1 - 0.81) * rng.standard_normal())
             )
+            ratio_spread = ratio_spreads[min(epoch, len(outputs) - 1)]
             start = math.exp(expected[3] + self.luck.train_spread * spread[1])
             train = start * math.exp(
-                expected[2] - expected[3] + self.luck.ratio_spread * (0.7 * spread[2] + 0.7 * spread[3])
+                expected[2] - expected[3] + ratio_spread * (0.7 * spread[2] + 0.7 * spread[3])
             )
             spread[3] = rng.standard_normal()
             rates = timetable.rates(end - 1)
@@ -582,14 +598,15 @@ class Surrogate:
             + root(run_class) * _opposed(own_classes[:-1])[labels]
             + root(rest) * own
         ) / root(sum(parts) + smooth + rest)
+        margins: Floats = final[None]
         if last:
-            return final[None]
+            return margins
         kept = np.array(luck.epochs)[:, None]
         alike = luck.image + luck.seed_image
         shared = self._normal(("passing", seed), (epochs, n))[:, val]
         passing = root(alike) * shared + root(1 - alike) * rng.standard_normal((epochs, m))
-        result: Floats = kept * final + np.sqrt(1 - kept**2) * passing
-        return result
+        margins = kept * final + np.sqrt(1 - kept**2) * passing
+        return margins
 
     @cached_property
     def _labels(self) -> NDArray[np.int64]:
@@ -644,7 +661,8 @@ def measure_error(surrogate: Surrogate, breadth: RecordedTable, depth: RecordedT
     draws = [_simulated(surrogate.drawn(number), depth) for number in range(1, DRAWS + 1)]
     agreements = [_agreement(surrogate, breadth, hits(breadth))]
     played = [_played(surrogate.drawn(number), breadth) for number in range(1, DRAWS + 1)]
-    agreements.append(np.mean([_agreement(surrogate, breadth, rows) for rows in played], axis=0))
+    agreements.append(np.mean([_agreement(surrogate, breadth, rows) for rows, _ in played], axis=0))
+    broken = [any(why_unstable(record) for record in run.records) for run in breadth.runs]
     errors = [mean_interval(rows, overlap=_overlap(depth)).standard_error for rows in crossed.right]
     spreads = [_spreads(values), np.mean([_spreads(draw) for draw in draws], axis=0)]
     return SurrogateError(
@@ -658,6 +676,7 @@ def measure_error(surrogate: Surrogate, breadth: RecordedTable, depth: RecordedT
         paired_spread=(float(spreads[0][1]), float(spreads[1][1])),
         agreement=(float(agreements[0][0]), float(agreements[1][0])),
         agreement_alike=(float(agreements[0][1]), float(agreements[1][1])),
+        broken=(float(np.mean(broken)), float(np.mean([unstable for _, unstable in played]))),
         worth_share=surrogate.worth_share,
         truth_error=float(np.median(errors)),
         noise_from=surrogate.luck.source,
@@ -702,15 +721,17 @@ def _simulated(surrogate: Surrogate, depth: RecordedTable) -> Floats:
     return np.array(values).T
 
 
-def _played(surrogate: Surrogate, breadth: RecordedTable) -> Floats:
-    """Which images the breadth table's runs have right when they are simulated, (runs, images)."""
+def _played(surrogate: Surrogate, breadth: RecordedTable) -> tuple[Floats, float]:
+    """Simulate the breadth table: which images are right, (runs, images), and the share of unstable runs."""
+    unstable = []
     rows = np.full((len(breadth.runs), len(breadth.labels)), np.nan)
     for row, run in enumerate(breadth.runs):
         cut = _Cut(np.arange(run.n_train), np.asarray(run.val))
-        end = surrogate.play(run.job, cut)[-1]
-        if end.predicted:
-            rows[row, cut.val] = end.predicted_classes == breadth.labels[cut.val]
-    return rows
+        records = surrogate.play(run.job, cut)
+        unstable.append(any(why_unstable(record) for record in records))
+        if records[-1].predicted:
+            rows[row, cut.val] = records[-1].predicted_classes == breadth.labels[cut.val]
+    return rows, float(np.mean(unstable))
 
 
 def _spreads(values: Floats) -> Floats:
@@ -773,8 +794,9 @@ def fit_surrogate(
     n_epochs = max(len(run.records) for run in chosen)
     known = _depth_means(depth, n_epochs) if same_cell else {}
     noise = _luck_variances(depth)
+    noise_of_luck = np.where(np.arange(len(OUTPUTS)) < SCORED, noise, 0.0)  # a training loss tells no luck
     described = np.array([features(run.job.schedule.timetable(steps)) for run in chosen])
-    epochs, outputs = (range(n_epochs), len(OUTPUTS)) if luck is None else ([n_epochs - 1], 2)
+    epochs, outputs = (range(n_epochs), len(OUTPUTS)) if luck is None else ([n_epochs - 1], SCORED)
     centres, scales, processes, offsets = [], [], [], []
     for epoch in epochs:
         x = described[:, epoch]
@@ -785,15 +807,15 @@ def fit_surrogate(
         offset = np.zeros(len(OUTPUTS))
         single = np.full(y.shape, np.nan)
         if at:
-            offset = np.mean([y[row] - means[epoch] for row, (means, _) in at], axis=0)
+            offset[:SCORED] = np.mean([(y[row] - means[epoch])[:SCORED] for row, (means, _) in at], axis=0)
             for row, (means, seeds) in at:
-                y[row] = means[epoch] + offset
-                single[row] = noise / seeds
+                y[row, :SCORED] = (means[epoch] + offset)[:SCORED]
+                single[row, :SCORED] = (noise / seeds)[:SCORED]
         centres.append(centre)
         scales.append(scale)
         offsets.append(offset)
         scaled = (x - centre) / scale
-        processes.append(Process.fit(scaled, y[:, :outputs], noise[:outputs], single[:, :outputs]))
+        processes.append(Process.fit(scaled, y[:, :outputs], noise_of_luck[:outputs], single[:, :outputs]))
     labels = breadth.labels[np.asarray(breadth.facts.train)]
     shares = np.bincount(labels, minlength=len(breadth.facts.classes)) / len(labels)
     likeness = matern(_distances(scaled, scaled) / processes[-1][0].length)
