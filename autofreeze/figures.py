@@ -1,12 +1,23 @@
 """Figures of trials as people read them: values, their errors, what one run costs."""
 
+import math
+
+from autofreeze import recipes
+from autofreeze.confirmation import Candidate
+from autofreeze.cost import run_work
 from autofreeze.phrases import loss_of, standard_error
 from autofreeze.results import StudyResult, TrialResult
+from autofreeze.values import Value
 
 
 def shown_value(metric: str, trial: TrialResult) -> float | None:
     """Give what people read as the trial's value: the log loss itself where that is the metric."""
     return loss_of(trial.value) if metric == "log_loss" and trial.value is not None else trial.value
+
+
+def shown_mean(metric: str, candidate: Candidate) -> float | None:
+    """Give what people read as a candidate's mean; of a log loss it is kept with its sign turned."""
+    return -candidate.mean if metric == "log_loss" and candidate.mean is not None else candidate.mean
 
 
 def error_of(result: StudyResult, trial: TrialResult) -> float | None:
@@ -26,3 +37,50 @@ def lead(metric: str, best: TrialResult, trial: TrialResult) -> float | None:
     if metric == "log_loss":
         return loss_of(trial.value) - loss_of(best.value)
     return best.value - trial.value
+
+
+def name_of_trial(trial: TrialResult) -> str:
+    """Name a trial: its baseline, or its recipe and number: ``full``, ``lp_ft of trial 12``."""
+    if trial.baseline:
+        return f"{trial.baseline} at a tuned rate" if trial.tuned else trial.baseline
+    return f"{trial.recipe} of trial {trial.number}"
+
+
+def work_of_run(result: StudyResult, trial: TrialResult) -> float | None:
+    """Give the work of one run of a complete trial, the mean over folds; None when there is none.
+
+    A trial that took over the result of an equal one costs as much as that one.
+    """
+    if trial.same_as is not None:
+        trial = next((one for one in result.trials if one.number == trial.same_as), trial)
+    return trial.work / max(len(trial.fold_values), 1) if trial.value is not None and trial.work else None
+
+
+def work_of_full(result: StudyResult) -> float | None:
+    """Give the work of one run of full fine-tuning: as measured, else as computed; None when unknown."""
+    for trial in result.baselines:
+        if trial.baseline == "full" and (work := work_of_run(result, trial)) is not None:
+            return work
+    shares, folds = result.backbone.get("work_shares"), result.data.get("folds")
+    if not shares or not folds or not result.trials:
+        return None
+    some = result.trials[0]
+    full = recipes.full(some.schedule.groups, some.schedule.epochs, head_lr=1e-3, backbone_ratio=1.0)
+    timetable = full.timetable(math.ceil(folds[0]["train"] / some.regime.batch_size))
+    return run_work(timetable, shares, n_train=folds[0]["train"], n_val=folds[0]["val"])
+
+
+class Shown(Value):
+    """A candidate's mean as people read it, and the ends of its interval."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+
+def shown_candidate(metric: str, candidate: Candidate) -> Shown:
+    """Give a candidate's mean and interval as people read them; see :func:`shown_mean`."""
+    if metric != "log_loss" or candidate.mean is None:
+        return Shown(mean=candidate.mean, low=candidate.low, high=candidate.high)
+    low, high = (None if end is None else -end for end in (candidate.high, candidate.low))
+    return Shown(mean=-candidate.mean, low=low, high=high)

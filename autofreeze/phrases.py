@@ -1,6 +1,7 @@
 """How schedules, figures and differences are written, wherever they are told."""
 
 import math
+from collections.abc import Iterable
 
 from autofreeze.recipes import name_of
 from autofreeze.schedule import Schedule, format_rate
@@ -104,3 +105,28 @@ def capitalised(text: str) -> str:
 def counted(number: object, noun: str) -> str:
     """Write a number and its noun: ``1 thread``, ``2 threads``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def listed(words: Iterable[str]) -> str:
+    """Join words as a sentence does: ``a``, ``a and b``, ``a, b and c``."""
+    *first, last = list(words) or [""]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def margin(metric: str, size: float) -> str:
+    """Write a width without a sign: ``1 pt`` of a share, ``0.01 nat`` of a loss."""
+    return f"{size:.3g} nat" if metric == "log_loss" else f"{100 * size:.3g} pt"
+
+
+def lead_span(metric: str, low: float, high: float) -> str:
+    """Write an interval of a lead: ``+0.4 to +3.8``, in the unit of :func:`lead_words`."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "how far off is not known"
+    unit = 1.0 if metric == "log_loss" else 100.0
+    digits = 3 if metric == "log_loss" else 1
+    return " to ".join(f"{round(unit * end, digits) + 0.0:+.{digits}f}" for end in (low, high))
+
+
+def value_span(low: float, high: float) -> str:
+    """Write an interval of a value: ``0.835 to 0.869``; a dash where it has no ends."""
+    return f"{low:.3f} to {high:.3f}" if math.isfinite(low) and math.isfinite(high) else "–"

@@ -1,1 +1,252 @@
-"""To be written."""
+"""The verdict: what a search and its confirmation come to, in words and numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from autofreeze.answers import FREEZE_FIRST, HOW_DEEP, RATES, Answer, answer
+from autofreeze.confirmation import Candidate, Confirmation
+from autofreeze.figures import name_of_trial, shown_candidate
+from autofreeze.front import FrontPoint, front_of
+from autofreeze.looks import Comparison
+from autofreeze.measures import (
+    ClassShare,
+    Gap,
+    Robustness,
+    TestScore,
+    WorkSpent,
+    classes_of,
+    gaps_of,
+    optimism_of,
+    robustness_of,
+    tell_classes,
+    tell_gaps,
+    tell_optimism,
+    tell_robustness,
+    tell_test,
+    tell_work,
+    test_scores_of,
+    work_of,
+)
+from autofreeze.phrases import (
+    capitalised,
+    counted,
+    figure,
+    lead_span,
+    lead_words,
+    listed,
+    margin,
+    sentence,
+    value_span,
+)
+from autofreeze.reach import at_edge, not_searched
+from autofreeze.results import Ending, StudyResult
+from autofreeze.values import Value
+
+Standing = Literal["confirmed", "not concluded", "unconfirmed", "none"]
+
+UNCONFIRMED = "Unconfirmed: the best of many is partly luck; its score on fresh seeds is likely lower."
+NAMED = 3
+"""Schedules that a sentence names; of more it gives the number."""
+
+
+class Note(Value):
+    """One more thing to say."""
+
+    topic: str
+    sentence: str
+
+
+class Verdict(Value):
+    """All that is said of a search."""
+
+    standing: Standing
+    headline: str
+    basis: str
+    """What the headline rests on."""
+
+    freeze_first: Answer
+    how_deep: Answer
+    rates: Answer
+    optimism: float | None
+    """Score in the search less the confirmed mean of the winner, in the metric's unit."""
+
+    gaps: tuple[Gap, ...]
+    classes: tuple[ClassShare, ...]
+    """Empty where classes are even."""
+
+    work: WorkSpent
+    robustness: tuple[Robustness, ...]
+    notes: tuple[Note, ...]
+    at_edge: tuple[str, ...]
+    not_searched: tuple[str, ...]
+    front: tuple[FrontPoint, ...]
+    test: tuple[TestScore, ...]
+    test_basis: str
+    """On what the test scores rest; empty where the test split was not read."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the winner was confirmed on fresh seeds, to the end."""
+        return self.standing == "confirmed"
+
+    @property
+    def answers(self) -> tuple[Answer, Answer, Answer]:
+        """The three answers."""
+        return self.freeze_first, self.how_deep, self.rates
+
+
+def verdict_of(result: StudyResult) -> Verdict:
+    """Say what a search has found: pure, from its result alone."""
+    gaps, classes, work, robust = gaps_of(result), classes_of(result), work_of(result), robustness_of(result)
+    optimism, test = optimism_of(result), test_scores_of(result)
+    notes = [
+        Note(topic="by class", sentence=tell_classes(result, classes)),
+        Note(topic="optimism", sentence=tell_optimism(result, optimism)),
+        Note(topic="gap", sentence=tell_gaps(gaps)),
+        Note(topic="rates", sentence=tell_robustness(result.metric, robust)),
+        Note(topic="work", sentence=tell_work(result, work)),
+    ]
+    return Verdict(
+        standing=standing_of(result),
+        headline=headline(result),
+        basis=_basis(result),
+        freeze_first=answer(FREEZE_FIRST, result),
+        how_deep=answer(HOW_DEEP, result),
+        rates=answer(RATES, result),
+        optimism=optimism,
+        gaps=gaps,
+        classes=classes,
+        work=work,
+        robustness=robust,
+        notes=tuple(note for note in notes if note.sentence),
+        at_edge=at_edge(result),
+        not_searched=not_searched(result),
+        front=front_of(result),
+        test=test,
+        test_basis=tell_test(result) if test else "",
+    )
+
+
+def standing_of(result: StudyResult) -> Standing:
+    """Say how sure the best schedule is; a confirmation that was cut short after a look is not concluded."""
+    if result.best is None:
+        return "none"
+    found = result.confirmation
+    if found is None or found.chosen is None:
+        return "unconfirmed"
+    return "confirmed" if found.concluded else "not concluded"
+
+
+# The headline
+
+
+def headline(result: StudyResult) -> str:
+    """Say in one sentence what is best, how surely, and against what."""
+    best, found = result.best, result.confirmation
+    if best is None:
+        completed = any(one.ending is Ending.COMPLETE for one in result.trials)
+        which = "no trial within the cost allowed" if completed else "no trial"
+        return f"{which} was completed, so there is no best schedule"
+    if found is None or found.chosen is None:
+        return f"best schedule found (unconfirmed): {sentence(best.schedule)}"
+    told = f"{sentence(best.schedule)}; {_value(result.metric, found.candidate(found.chosen))}"
+    against = _against(result, found)
+    if not found.concluded:
+        how = f"not concluded, {found.seeds} of up to {found.planned} fresh seeds"
+        return f"best schedule so far ({how}): {told}{against}"
+    seeds = counted(found.seeds, "fresh seed")
+    dear = {one.number for one in result.trials if not one.affordable}
+    decisions = {one.decision for one in found.comparisons if one.against not in dear}
+    if not decisions:
+        return f"best schedule (confirmed on {seeds}, with no rival): {told}{against}"
+    if decisions == {"no difference"}:
+        return (
+            f"no difference (confirmed on {seeds}): {_none_of(found.comparisons)} is more than "
+            f"{margin(result.metric, found.delta)} away from the simplest of the best: {told}"
+        )
+    if "better" in decisions and "worse" not in decisions:
+        return f"best schedule (confirmed on {seeds}): {told}{against}"
+    return f"undecided after {seeds}; the simplest of those that lead: {told}{against}"
+
+
+def _none_of(comparisons: Sequence[Comparison]) -> str:
+    return "the other schedule, it" if len(comparisons) == 1 else f"none of the {len(comparisons)} others"
+
+
+def _value(metric: str, candidate: Candidate) -> str:
+    shown = shown_candidate(metric, candidate)
+    if shown.low is None or shown.high is None or not math.isfinite(shown.high - shown.low):
+        return f"{metric} {figure(shown.mean, candidate.standard_error)}"
+    return f"{metric} {figure(shown.mean)} ({value_span(shown.low, shown.high)})"
+
+
+def _against(result: StudyResult, found: Confirmation) -> str:
+    """Sum up the comparisons: ``, better than full: +2.1 pt (+0.4 to +3.8), undecided against lp_ft: …``."""
+    names = {
+        one.number: name_of_trial(one) + ("" if one.affordable else " (over the cost allowed)")
+        for one in result.trials
+    }
+    groups = {
+        "better than {}": [one for one in found.comparisons if one.decision == "better"],
+        f"no more than {margin(result.metric, found.delta)} from {{}}": [
+            one for one in found.comparisons if one.decision == "no difference"
+        ],
+        "undecided against {}": [one for one in found.comparisons if one.decision == "undecided"],
+        "behind {} on the seeds of the estimate": [
+            one for one in found.comparisons if one.decision == "worse"
+        ],
+    }
+    told = []
+    for words, members in groups.items():
+        if not members:
+            continue
+        if len(members) == len(found.comparisons) > NAMED:
+            who = f"all {len(members)} others"
+        elif len(members) > NAMED:
+            who = f"{len(members)} others"
+        else:
+            who = listed(names[one.against] for one in members)
+        told.append(words.format(who) + _by(result.metric, members))
+    return "".join(f", {one}" for one in told)
+
+
+def _by(metric: str, members: Sequence[Comparison]) -> str:
+    if len(members) == 1:
+        interval = members[0].interval
+        span = lead_span(metric, interval.low, interval.high)
+        return f": {lead_words(metric, interval.estimate)} ({span})"
+    leads = sorted(one.interval.estimate for one in members)
+    return f": {lead_words(metric, leads[0])} to {lead_words(metric, leads[-1])}"
+
+
+def _basis(result: StudyResult) -> str:
+    """Say what the headline rests on."""
+    found = result.confirmation
+    if result.best is None:
+        return ""
+    if found is None:
+        return UNCONFIRMED
+    if found.chosen is None:
+        why = (
+            f"the confirmation was cut short before its first look ({found.cut_short})"
+            if found.cut_short
+            else "every candidate broke off on fresh seeds"
+        )
+        return f"{UNCONFIRMED} {capitalised(why)}."
+    first, end = found.estimate_seeds
+    if first < found.choice_seeds:
+        how = f"chosen and estimated on the same {counted(end - first, 'fresh seed')}"
+        how += ", at limits that allow for it" if found.concluded else ""
+    else:
+        how = f"chosen on the first {found.choice_seeds} fresh seeds, estimated on the next {end - first}"
+    varied = (
+        "order and head vary by seed, the validation part is your own"
+        if found.own_split
+        else "order, head and split vary by seed"
+    )
+    cut = "" if found.concluded else f" The confirmation was cut short ({found.cut_short})."
+    return (
+        f"{capitalised(how)}; {varied}; trained on {found.n_train:,} images and scored on "
+        f"{found.n_val:,}. Intervals are for new images and seeds.{cut}"
+    )

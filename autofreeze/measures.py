@@ -1,0 +1,375 @@
+"""What is told beside the comparisons: optimism, gaps, classes, work, robustness, the test split."""
+
+import math
+from collections.abc import Sequence
+
+from autofreeze.confirmation import Candidate, Confirmation
+from autofreeze.figures import name_of_trial, shown_mean, shown_value, work_of_full, work_of_run
+from autofreeze.metrics import BY_CLASS
+from autofreeze.phrases import counted, figure, lead_words, listed, loss_of, margin, points, printable
+from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.values import Value
+
+UNEVEN = 2.0
+"""Times that the largest class may have the smallest's images before accuracies are told by class."""
+
+NEAR_BEST = 0.01
+"""Within which a rate is as good as the best: a point, or .01 nat."""
+
+FEWEST_TRIALS = 5
+"""Trials of a recipe from which on its robustness to the rate is told."""
+
+NAMED = 3
+"""Classes that a sentence names."""
+
+
+class Gap(Value):
+    """How much better a schedule does on what it trained on."""
+
+    trial: int
+    name: str
+    train_top1: float
+    """In the last epoch: augmented, in training mode."""
+
+    top1: float
+    """In validation, on the same runs."""
+
+    gap: float
+    best: bool
+
+
+class ClassShare(Value):
+    """Accuracy on one class."""
+
+    name: str
+    images: int | None
+    """Training images of the class, those of a user's own validation part not counted."""
+
+    accuracy: float | None
+    """Of the best schedule, all seeds of the estimate together; None where no image of it was scored."""
+
+    baseline: float | None
+    """The same of the best baseline among the candidates."""
+
+
+class Robustness(Value):
+    """How many of a recipe's trials came near the best; they differ in their rates, and more."""
+
+    name: str
+    tuned: bool
+    """Whether it is one baseline at many rates, and nothing else differs."""
+
+    trials: int
+    """Those pruned included, which count as not near."""
+
+    near_own: int
+    """Within ``NEAR_BEST`` of the best of these."""
+
+    near_best: int
+    """Within it of the best of all."""
+
+
+class WorkSpent(Value):
+    """Forward-equivalents."""
+
+    search: float
+    tuning: float
+    confirmation: float
+    run: float | None
+    """One run of the best schedule."""
+
+    full: float | None
+    """One run of full fine-tuning."""
+
+
+class TestScore(Value):
+    """A schedule on the test split."""
+
+    __test__ = False  # no test, whatever pytest makes of its name
+
+    trial: int
+    name: str
+    value: float
+    """As people read it."""
+
+    low: float | None
+    high: float | None
+    """Binomial 95 % interval for new images, where the metric is a share of images."""
+
+
+# Optimism, gap, classes
+
+
+def optimism_of(result: StudyResult) -> float | None:
+    """Give by how much the search flattered the winner; None without a confirmed mean."""
+    best, found = result.best, result.confirmation
+    winner = None if found is None else found.winner
+    if best is None or winner is None or winner.mean is None or best.value is None:
+        return None
+    return (-loss_of(best.value) if result.metric == "log_loss" else best.value) - winner.mean
+
+
+def tell_optimism(result: StudyResult, optimism: float | None) -> str:
+    """Say it, and from which two values it comes."""
+    best, found = result.best, result.confirmation
+    if optimism is None or best is None or found is None or found.winner is None:
+        return ""
+    return (
+        f"the search had the winner at {figure(shown_value(result.metric, best))}, fresh seeds at "
+        f"{figure(shown_mean(result.metric, found.winner))}: {lead_words(result.metric, optimism)}"
+    )
+
+
+def gaps_of(result: StudyResult) -> tuple[Gap, ...]:
+    """Give the generalisation gaps of the candidates on fresh seeds, the winner first."""
+    found = result.confirmation
+    if found is None or found.chosen is None:
+        return ()
+    trials = {one.number: one for one in result.trials}
+    winner_first = sorted(found.candidates, key=lambda one: one.trial != found.chosen)
+    return tuple(
+        Gap(
+            trial=one.trial,
+            name=name_of_trial(trials[one.trial]),
+            train_top1=one.train_top1,
+            top1=one.top1,
+            gap=one.train_top1 - one.top1,
+            best=one.trial == found.chosen,
+        )
+        for one in winner_first
+        if one.train_top1 is not None and one.top1 is not None
+    )
+
+
+def tell_gaps(gaps: Sequence[Gap]) -> str:
+    """Say them, and what training accuracy is."""
+    if not gaps or not gaps[0].best:
+        return ""
+    own, *others = gaps
+    both = f"{own.train_top1:.3f} and {own.top1:.3f}"
+    told = f"training top-1 less validation top-1: {points(own.gap)} pt ({both})"
+    if others:
+        told += "; " + ", ".join(f"{one.name} {points(one.gap)} pt" for one in others)
+    return f"{told}; training is measured augmented and in training mode, so the true gap is larger"
+
+
+def classes_of(result: StudyResult) -> tuple[ClassShare, ...]:
+    """Give accuracies by class, where classes are uneven or the metric weighs them alike."""
+    found, names = result.confirmation, result.data.get("classes", [])
+    winner = None if found is None else found.winner
+    images = result.data.get("class_images")
+    if found is None or winner is None or len(winner.class_accuracies) != len(names):
+        return ()
+    held = [count for count in images or [] if count]
+    uneven = bool(held) and max(held) > UNEVEN * min(held)
+    if result.metric not in BY_CLASS and not uneven:
+        return ()
+    baseline = _best_baseline(result, found)
+    others = baseline.class_accuracies if baseline else ()
+    return tuple(
+        ClassShare(
+            name=name,
+            images=images[number] if images else None,
+            accuracy=winner.class_accuracies[number],
+            baseline=others[number] if number < len(others) else None,
+        )
+        for number, name in enumerate(names)
+    )
+
+
+def _best_baseline(result: StudyResult, found: Confirmation) -> Candidate | None:
+    """Give the best candidate that is a baseline, the winner itself left out."""
+    baselines = {one.number for one in result.trials if one.baseline}
+    return max(
+        (
+            one
+            for one in found.candidates
+            if one.trial in baselines and one.trial != found.chosen and one.mean is not None
+        ),
+        key=lambda one: one.mean or 0.0,
+        default=None,
+    )
+
+
+def tell_classes(result: StudyResult, classes: Sequence[ClassShare]) -> str:
+    """Name the class with the lowest accuracy, and the one with the fewest images."""
+    scored = [one for one in classes if one.accuracy is not None]
+    if not scored:
+        return ""
+    worst = min(scored, key=lambda one: one.accuracy or 0.0)
+    told = [f"lowest {_class_words(result, worst)}"]
+    known = [one for one in scored if one.images]
+    if known:
+        smallest = min(known, key=lambda one: one.images or 0)
+        if smallest is not worst:
+            told.append(f"fewest images {_class_words(result, smallest)}")
+    unscored = [printable(one.name) for one in classes if one.accuracy is None]
+    if unscored:
+        told.append(f"no validation image of {listed(unscored[:NAMED])}")
+    return "; ".join(told)
+
+
+def _class_words(result: StudyResult, one: ClassShare) -> str:
+    found = result.confirmation
+    baseline = None if found is None else _best_baseline(result, found)
+    told = f"{printable(one.name)} {figure(one.accuracy)}"
+    more = [] if one.images is None else [counted(f"{one.images:,}", "training image")]
+    if baseline is not None and one.baseline is not None:
+        name = next(name_of_trial(trial) for trial in result.trials if trial.number == baseline.trial)
+        more.append(f"{name} {figure(one.baseline)}")
+    return told + (f" ({', '.join(more)})" if more else "")
+
+
+# Work
+
+
+def work_of(result: StudyResult) -> WorkSpent:
+    """Add up the work."""
+    best, found = result.best, result.confirmation
+    tuning = sum(one.work for one in result.trials if one.tuned)
+    return WorkSpent(
+        search=result.work - tuning,
+        tuning=tuning,
+        confirmation=0.0 if found is None else found.work,
+        run=None if best is None else work_of_run(result, best),
+        full=work_of_full(result),
+    )
+
+
+def tell_work(result: StudyResult, work: WorkSpent) -> str:
+    """Say what the winner costs, and what it cost to find it, in runs of full fine-tuning."""
+    told = []
+    if work.run and work.full:
+        told.append(f"one run of the best costs {work.run / work.full:.2f} times one of full fine-tuning")
+    limit = result.settings.get("max_cost")
+    if limit is not None:
+        told.append(f"allowed were {limit:g} times")
+    spent = {"search": work.search, "tuning": work.tuning, "confirmation": work.confirmation}
+    unit = work.full
+    if unit and any(spent.values()):
+        shares = ", ".join(f"{name} {size / unit:,.0f}" for name, size in spent.items() if size)
+        told.append(f"spent, in runs of full fine-tuning: {shares}")
+    return "; ".join(told)
+
+
+# Robustness
+
+
+def robustness_of(result: StudyResult) -> tuple[Robustness, ...]:
+    """Count by recipe the trials that came near the best.
+
+    One that was pruned has no score. It was behind by more than luck gives, or it diverged: it counts as not
+    near. Failed ones say nothing of their rate, and equal ones count once.
+    """
+    counted_in = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
+    trials = [one for one in result.trials if one.ending in counted_in and one.same_as is None]
+    groups: dict[tuple[str, bool], list[TrialResult]] = {}
+    for one in trials:
+        if not one.tuned:
+            groups.setdefault((one.recipe, False), []).append(one)
+    for name in dict.fromkeys(one.baseline for one in trials if one.tuned):
+        groups[(name or "", True)] = [one for one in trials if one.baseline == name]
+    top = max((value for one in trials if (value := _merit(result.metric, one)) is not None), default=None)
+    if top is None:
+        return ()
+    return tuple(
+        _robust(result.metric, name, tuned, members, top)
+        for (name, tuned), members in groups.items()
+        if len(members) >= FEWEST_TRIALS and any(one.value is not None for one in members)
+    )
+
+
+def _robust(metric: str, name: str, tuned: bool, members: Sequence[TrialResult], top: float) -> Robustness:
+    merits = [value for one in members if (value := _merit(metric, one)) is not None]
+    return Robustness(
+        name=name,
+        tuned=tuned,
+        trials=len(members),
+        near_own=sum(value >= max(merits) - NEAR_BEST - 1e-12 for value in merits),
+        near_best=sum(value >= top - NEAR_BEST - 1e-12 for value in merits),
+    )
+
+
+def _merit(metric: str, trial: TrialResult) -> float | None:
+    """Give a trial's value in the metric's unit, more being better."""
+    if trial.value is None:
+        return None
+    return -loss_of(trial.value) if metric == "log_loss" else trial.value
+
+
+def tell_robustness(metric: str, found: Sequence[Robustness]) -> str:
+    """Say how many trials of each recipe came near the best."""
+    if not found:
+        return ""
+    told = [
+        f"{one.name}{' at its tuned rates' if one.tuned else ''} {one.near_own} of {one.trials} "
+        f"({one.near_best} of the best of all)"
+        for one in found
+    ]
+    return (
+        f"trials within {margin(metric, NEAR_BEST)} of their recipe's best, pruned ones counted as not: "
+        + (", ".join(told))
+    )
+
+
+# The test split
+
+
+def test_scores_of(result: StudyResult) -> tuple[TestScore, ...]:
+    """Give the scores on the test split, the winner first; none where it was not read."""
+    found = result.confirmation
+    if found is None or not found.test_images:
+        return ()
+    trials = {one.number: one for one in result.trials}
+    read = sorted(
+        (one for one in found.candidates if one.test_value is not None),
+        key=lambda one: one.trial != found.chosen,
+    )
+    scores = []
+    for one in read:
+        assert one.test_value is not None
+        low, high = wilson(one.test_value, found.test_images) if result.metric == "top1" else (None, None)
+        scores.append(
+            TestScore(
+                trial=one.trial,
+                name=name_of_trial(trials[one.trial]),
+                value=loss_of(one.test_value) if result.metric == "log_loss" else one.test_value,
+                low=low,
+                high=high,
+            )
+        )
+    return tuple(scores)
+
+
+def wilson(share: float, n: int, limit: float = 1.96) -> tuple[float, float]:
+    """Give the interval of a share of n images, for new images.
+
+    Args:
+        share: 0..1; that of several models on the same images may lie between two counts.
+        n: Images, >= 1.
+        limit: Quantile of the normal distribution.
+
+    Source:
+        Wilson 1927; it holds where shares are near 0 or 1 and where n is small.
+    """
+    shrink = 1 + limit**2 / n
+    centre = (share + limit**2 / (2 * n)) / shrink
+    half = limit * math.sqrt(share * (1 - share) / n + limit**2 / (4 * n**2)) / shrink
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def tell_test(result: StudyResult) -> str:
+    """Say how the test split was read, and what so many images can tell."""
+    found = result.confirmation
+    assert found is not None
+    times = "once" if found.test_reads == 1 else f"{found.test_reads} times"
+    images, models = counted(found.test_images, "image"), counted(found.test_seeds, "model")
+    told = f"test split read {times}, {images}, {models} of each schedule, after every choice"
+    if result.metric == "top1":
+        told += "; intervals are binomial, for new images"
+    if result.metric != "log_loss" and 1 / found.test_images > NEAR_BEST:
+        told += (
+            f"; {counted(found.test_images, 'test image')} can tell nothing finer than "
+            f"{100 / found.test_images:.2g} pt"
+        )
+    return told
