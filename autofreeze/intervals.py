@@ -11,7 +11,7 @@ from scipy import special
 from autofreeze.values import Value
 
 PSEUDO_IMAGES = 4.0
-"""Images that are taken to differ besides those that do: Agresti and Coull's "plus four"."""
+"""Images that are taken to be unlike the others, besides those that are: Agresti and Coull's "plus four"."""
 
 
 class Interval(Value):
@@ -57,7 +57,8 @@ def paired_interval(
 
     Degenerate input: with one seed or one image nothing is known of others, and the interval is infinite. An
     image that no seed scored, and a seed that scored none, do not count. Without any score the estimate is
-    NaN. Where no image differs the interval is as wide as the rule of three makes it, not zero.
+    NaN. Where no image differs the interval is as wide as the rule of three makes it, not zero; that of the
+    smallest class, where classes weigh alike.
 
     Args:
         differences: Scores of the one less those of the other, (seeds, images); NaN where an image was not
@@ -88,17 +89,21 @@ def paired_interval(
         )  # fmt: skip
     values = scores.ravel()[wide.flat]
     centre = float(values.mean()) if strata is None else _class_means(values, strata[wide.images_at])
-    parts = wide.spread(values - centre)
+    residuals = values - centre
+    parts = wide.spread(residuals)
 
     total = float(layout.scores) ** 2
-    seed_part = parts.seed * (float(layout.by_seed @ layout.by_seed) / total + overlap)
+    share = float(layout.by_seed @ layout.by_seed) / total + overlap
+    seed_part = share * parts.seed
     other_part = (
         parts.image * float(layout.by_image @ layout.by_image) / total + parts.residual / layout.scores
     )
-    differing = values[values != 0]
-    size = float(np.mean(np.square(differing))) if len(differing) else 1.0
+    # The seeds' part is what their means vary more than images make them, and as uncertain as that.
+    uncertain = share * max(wide.variance_of_seeds(residuals), parts.seed)
+    free = _freedom(seed_part + other_part, (uncertain, wide.seeds - 1), (other_part, wide.images - 1))
+    size = _size_of_one(values) if strata is None else _heaviest(strata[np.flatnonzero(layout.by_image)])
     error = math.sqrt(seed_part + other_part + PSEUDO_IMAGES * size / layout.images**2)
-    half = error * _student(limit, _freedom(seed_part, wide.seeds - 1, other_part, wide.images - 1))
+    half = error * _student(limit, max(free, wide.seeds - 1.0))
     return Interval(
         estimate=estimate, low=estimate - half, high=estimate + half, standard_error=error,
         images=layout.images, seeds=layout.seeds,
@@ -191,6 +196,11 @@ class _Layout:
         image, seed, residual = np.maximum(self._solution @ sums, 0.0).tolist()
         return Spread(image, seed, residual)
 
+    def variance_of_seeds(self, residuals: NDArray[np.float64]) -> float:
+        """Give the variance of the seeds' means as they are, the luck of their images included."""
+        sums = np.bincount(self.seeds_at, weights=residuals, minlength=len(self.by_seed))
+        return float(np.var(sums[self.by_seed > 0] / self.by_seed[self.by_seed > 0], ddof=1))
+
     @cached_property
     def _solution(self) -> NDArray[np.float64]:
         """The inverse of what the three sums of squares are expected to be for each part alone.
@@ -231,6 +241,20 @@ def _layout(scored: bytes, n_seeds: int, n_images: int) -> _Layout:
     )
 
 
+def _size_of_one(values: NDArray[np.float64]) -> float:
+    """Give the mean square by which a score that is unlike most differs from them; 1 where none is."""
+    unlike = values - np.median(values)
+    unlike = unlike[unlike != 0]
+    return float(np.mean(np.square(unlike))) if len(unlike) else 1.0
+
+
+def _heaviest(classes: NDArray[np.int64]) -> float:
+    """Give the squared weight of an image of the smallest class in a mean over classes, 1 the average."""
+    sizes = np.bincount(classes)
+    sizes = sizes[sizes > 0]
+    return float(len(classes) / (len(sizes) * sizes.min())) ** 2
+
+
 def _class_means(values: NDArray[np.float64], classes: NDArray[np.int64]) -> NDArray[np.float64]:
     """Give for each score the mean over the scores of its class."""
     sums = np.bincount(classes, weights=values)
@@ -238,10 +262,10 @@ def _class_means(values: NDArray[np.float64], classes: NDArray[np.int64]) -> NDA
     return means
 
 
-def _freedom(one: float, one_free: float, other: float, other_free: float) -> float:
-    """Give the degrees of freedom of a sum of two variances (Satterthwaite), never fewer than the first's."""
-    squares = one**2 / one_free + other**2 / other_free
-    return max((one + other) ** 2 / squares, one_free) if squares > 0 else math.inf
+def _freedom(variance: float, *parts: tuple[float, int]) -> float:
+    """Give the degrees of freedom of a variance made up of independent ones with degrees of their own."""
+    squares = sum(part**2 / free for part, free in parts)
+    return variance**2 / squares if squares > 0 else math.inf
 
 
 def _student(limit: float, freedom: float) -> float:

@@ -1,5 +1,6 @@
 """Looks at a confirmation: who is left behind, who is chosen, what may be said."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,8 +15,17 @@ from autofreeze.values import Value
 LOOKS = (6, 12, 24)
 """Fresh seeds at each look."""
 
-LIMITS = {6: {6: 2.6}, 12: {6: 2.6, 12: 2.6}, 24: {6: 2.6, 12: 2.6, 24: 2.6}}
-"""Fresh seeds planned -> seeds at a look -> standard errors from a difference to the ends of its interval."""
+LIMITS = {
+    6: {6: (2.1, 0.28)},
+    12: {6: (2.5, 0.33), 12: (2.1, 0.27)},
+    24: {6: (2.5, 0.33), 12: (2.35, 0.27), 24: (2.35, 0.27)},
+}
+"""Fresh seeds planned -> seeds at a look -> standard errors from a difference to the ends of its interval
+with one comparison, and how many each doubling of the comparisons adds; see :func:`limit_at`.
+
+Chosen by simulation (``benchmarks/limits.py choose``), so that something false is said of at most 5 searches
+in 100. They are wide because the winner is the best of several partly by luck with the same images.
+"""
 
 NO_BETTER_THAN = 1.0
 """Standard errors within which the simpler and cheaper schedule wins."""
@@ -119,9 +129,16 @@ def next_look(seeds: int, planned: int) -> int | None:
     return next((look for look in LOOKS if seeds < look <= planned), None)
 
 
-def limit_at(seeds: int, planned: int) -> float:
-    """Give the limit of a look."""
-    return LIMITS[planned][seeds]
+def limit_at(seeds: int, planned: int, comparisons: int) -> float:
+    """Give the standard errors from a difference to the ends of its interval.
+
+    Args:
+        seeds: Fresh seeds of the look.
+        planned: Fresh seeds at most.
+        comparisons: Candidates that the chosen one is compared with; none counts as one.
+    """
+    one, doubled = LIMITS[planned][seeds]
+    return one + doubled * math.log2(max(comparisons, 1))
 
 
 def decide(interval: Interval, delta: float) -> Decision:
@@ -168,7 +185,7 @@ def take_look(
     first = seeds == LOOKS[0]
     earlier = LOOKS[max(LOOKS.index(seeds) - 1, 0)]
     choice, estimate = (0, earlier), (0 if first else earlier, seeds)
-    limit = limit_at(seeds, planned)
+    others = len(candidates) - 1
     dropped = {
         one.trial: "one of its runs on fresh seeds broke off"
         for one in candidates
@@ -196,7 +213,7 @@ def take_look(
             differences[rows[0] :],
             spread=differences,
             overlap=overlap,
-            limit=limit_at(LOOKS[0], planned) if other.dropped else limit,
+            limit=limit_at(LOOKS[0] if other.dropped else seeds, planned, others),
             strata=strata,
         )
         comparisons.append(
@@ -251,10 +268,8 @@ def choose(
         )
         return not interval.estimate > NO_BETTER_THAN * interval.standard_error
 
-    return min(
-        (one for one in ranked if one is best or near(one)),
-        key=lambda one: (one.complexity, -means[one.trial], _ties(one)),
-    )
+    simplest_first = sorted(ranked, key=lambda one: (one.complexity, -means[one.trial], _ties(one)))
+    return next(one for one in simplest_first if one is best or near(one))
 
 
 def _ties(one: Scored) -> list[float]:
