@@ -130,6 +130,17 @@ def mean_interval(
     return paired_interval(merits, overlap=overlap, limit=limit, strata=strata, spread=spread)
 
 
+def spread_of(differences: NDArray[np.float64]) -> Spread:
+    """Give what differences vary with, the parts by which :func:`paired_interval` judges them.
+
+    Args:
+        differences: As there, (seeds, images); two seeds and two images at least.
+    """
+    layout = _layout_of(differences)
+    values = differences.ravel()[layout.flat]
+    return layout.spread(values - values.mean())
+
+
 def crossed_bootstrap(
     differences: NDArray[np.float64], *, draws: int = 1000, seed: int = 0
 ) -> NDArray[np.float64]:
