@@ -66,6 +66,9 @@ class Answer(Value):
     confirmed: bool
     """Whether it rests on fresh seeds alone, in a confirmation that was concluded."""
 
+    standing: str = ""
+    """The same in a word or two; empty where there is no answer."""
+
     sides: tuple[Side, ...] = ()
     """The winner's first."""
 
@@ -153,11 +156,14 @@ def answer(question: Question, result: StudyResult) -> Answer:
     compared = {kind: side for kind, side in reached.items() if side.basis == "fresh seeds"}
     found = result.confirmation
     concluded = found is not None and found.concluded
+    confirmed = concluded and bool(compared) and compared.keys() == reached.keys()
+    word = _word(question, result, best, own, compared or reached)
     return Answer(
         question=question.text,
-        answer=_word(question, result, best, own, compared or reached),
+        answer=word,
         sentence=_sentence(result, mine, tried, compared),
-        confirmed=concluded and bool(compared) and compared.keys() == reached.keys(),
+        confirmed=confirmed,
+        standing=_standing(word, concluded and bool(compared), confirmed) if reached else "",
         sides=(mine, *tried.values()),
     )
 
@@ -193,8 +199,7 @@ def _other_side(question: Question, result: StudyResult, best: TrialResult, kind
         rivals = [
             one
             for one in found.comparisons
-            if by_number[one.against].affordable
-            and question.kind_of(by_number[one.against].schedule) == kind
+            if by_number[one.against].affordable and question.kind_of(by_number[one.against].schedule) == kind
         ]
         if rivals:
             nearest = min(rivals, key=lambda one: one.interval.estimate)
@@ -275,6 +280,14 @@ def _word(
     return f"{word} between {listed(remaining)}"
 
 
+def _standing(word: str, fresh: bool, confirmed: bool) -> str:
+    if not fresh:
+        return "unconfirmed"
+    if word.startswith("undecided"):
+        return "on fresh seeds"
+    return "confirmed" if confirmed else "confirmed in part"
+
+
 def _by_search(result: StudyResult, best: TrialResult, side: Side) -> Decision:
     """Say whether a lead in the search exceeds what luck gives to two schedules that are equal."""
     error = _error_of_lead(result, best, side)
@@ -296,34 +309,32 @@ def _sentence(
     lost = [f"{side.kind}: none of {counted(side.trials, 'trial')} was completed" for side in tried.values()
             if side.value is None]  # fmt: skip
     if not reached:
-        return "; ".join([f"{mine.kind} ({mine.name}) with nothing to compare it with", *lost])
+        return "; ".join([f"{mine.kind}, with {mine.name}, and nothing to compare it with", *lost])
     if not compared:
-        told = [f"{mine.kind} {_in_search(mine)}", *(_told_from_search(result, side) for side in reached)]
+        told = [f"{mine.kind}, {_in_search(mine)}", *(_told_from_search(result, side) for side in reached)]
         return "from the search alone, unconfirmed: " + "; ".join([*told, *lost])
     found = result.confirmation
     assert found is not None
     told = [_told(found, result.metric, side) for side in compared.values()]
     told += [
-        f"unconfirmed against {side.kind}, of which none was a candidate: {_in_search(side)} in the search"
+        f"unconfirmed against {side.kind}, of which none was a candidate (in the search {_in_search(side)})"
         for kind, side in tried.items()
         if side.value is not None and kind not in compared
     ]
     head = "" if found.concluded else "not concluded: "
-    return f"{head}{mine.kind} ({mine.name}): " + "; ".join([*told, *lost])
+    return f"{head}{mine.kind}, with {mine.name}: " + "; ".join([*told, *lost])
 
 
 def _in_search(side: Side) -> str:
-    of = f"best of {side.complete} complete" + (
-        f" ({side.trials} run)" if side.trials > side.complete else ""
-    )
-    return f"({side.name}) {figure(side.value)}, {of}"
+    run = f" of {side.trials} run" if side.trials > side.complete else ""
+    return f"{side.name} at {figure(side.value)}, the best of {side.complete} complete{run}"
 
 
 def _told_from_search(result: StudyResult, side: Side) -> str:
     best = result.best
     assert best is not None
     error = _error_of_lead(result, best, side)
-    told = f"{side.kind} {_in_search(side)}: {lead_words(result.metric, side.lead)}"
+    told = f"{side.kind}, {_in_search(side)}: {lead_words(result.metric, side.lead)}"
     if error is None:
         return f"{told}, how surely is not known"
     width = margin(result.metric, round(NOT_BY_LUCK * error, 3))
@@ -337,13 +348,14 @@ def _told(found: Confirmation, metric: str, side: Side) -> str:
     assert side.lead is not None
     assert side.low is not None
     assert side.high is not None
-    by = f"{lead_words(metric, side.lead)} ({lead_span(metric, side.low, side.high)}; {side.name})"
+    by = f"{lead_words(metric, side.lead)} ({lead_span(metric, side.low, side.high)})"
+    whom = f"{side.kind}, with {side.name}"
     within = margin(metric, found.delta)
     if side.decision == "better":
         small = f", by less than {within}" if side.high <= found.delta else ""
-        return f"better than {side.kind} by {by}{small}"
+        return f"better than {whom}: {by}{small}"
     if side.decision == "worse":
-        return f"behind {side.kind}, though chosen on the seeds before: {by}"
+        return f"behind {whom}, though chosen on the seeds before: {by}"
     if side.decision == "no difference":
-        return f"no difference from {side.kind}: {by}, within {within}"
-    return f"undecided against {side.kind}: {by}"
+        return f"no difference from {whom}: {by}, within {within}"
+    return f"undecided against {whom}: {by}"

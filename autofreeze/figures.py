@@ -40,10 +40,10 @@ def lead(metric: str, best: TrialResult, trial: TrialResult) -> float | None:
 
 
 def name_of_trial(trial: TrialResult) -> str:
-    """Name a trial: its baseline, or its recipe and number: ``full``, ``lp_ft of trial 12``."""
+    """Name a trial: its baseline, or its recipe and number: ``full``, ``trial 12 (lp_ft)``."""
     if trial.baseline:
         return f"{trial.baseline} at a tuned rate" if trial.tuned else trial.baseline
-    return f"{trial.recipe} of trial {trial.number}"
+    return f"trial {trial.number} ({trial.recipe})"
 
 
 def work_of_run(result: StudyResult, trial: TrialResult) -> float | None:

@@ -150,7 +150,7 @@ def tell_gaps(gaps: Sequence[Gap]) -> str:
     told = f"training top-1 less validation top-1: {points(own.gap)} pt ({both})"
     if others:
         told += "; " + ", ".join(f"{one.name} {points(one.gap)} pt" for one in others)
-    return f"{told}; training is measured augmented and in training mode, so the true gap is larger"
+    return f"{told}; training is measured augmented and in training mode, so the true gap is rather larger"
 
 
 def classes_of(result: StudyResult) -> tuple[ClassShare, ...]:

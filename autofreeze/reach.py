@@ -184,4 +184,4 @@ def _one_of_each(result: StudyResult) -> str:
         told.append(f"one image size ({size} px)")
     if epochs:
         told.append(f"one length ({float(epochs):g} epochs)")
-    return f"{', '.join(told)}; mixup, cutmix and other augmentation than the views"
+    return f"{', '.join(told)}, no augmentation but the views"

@@ -175,11 +175,18 @@ class DatasetOutcome(Value):
     """The best schedule in words."""
 
     value: float | None = None
-    """As people read it: the log loss itself where that is the metric."""
+    """As people read it: the log loss itself where that is the metric. On fresh seeds where there are any."""
 
     standard_error: float | None = None
     lead_over: dict[str, float] = Field(default_factory=dict)
     """Baseline -> by how much the best schedule is better, in the metric's unit."""
+
+    decision_over: dict[str, str] = Field(default_factory=dict)
+    """Baseline -> what that lead means, where it was confirmed: ``better``, ``no difference``."""
+
+    confirmed: bool = False
+    freeze_first: str = ""
+    """The answer to that question, and how sure it is: ``at once (confirmed)``."""
 
     trials: int = 0
     endings: str = ""

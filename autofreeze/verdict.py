@@ -104,7 +104,7 @@ def verdict_of(result: StudyResult) -> Verdict:
         Note(topic="by class", sentence=tell_classes(result, classes)),
         Note(topic="optimism", sentence=tell_optimism(result, optimism)),
         Note(topic="gap", sentence=tell_gaps(gaps)),
-        Note(topic="rates", sentence=tell_robustness(result.metric, robust)),
+        Note(topic="robustness", sentence=tell_robustness(result.metric, robust)),
         Note(topic="work", sentence=tell_work(result, work)),
     ]
     return Verdict(
@@ -182,7 +182,7 @@ def _value(metric: str, candidate: Candidate) -> str:
 
 
 def _against(result: StudyResult, found: Confirmation) -> str:
-    """Sum up the comparisons: ``, better than full: +2.1 pt (+0.4 to +3.8), undecided against lp_ft: …``."""
+    """Sum up the comparisons: ``; better than full: +2.1 pt (+0.4 to +3.8); undecided against lp_ft: …``."""
     names = {
         one.number: name_of_trial(one) + ("" if one.affordable else " (over the cost allowed)")
         for one in result.trials
@@ -208,7 +208,7 @@ def _against(result: StudyResult, found: Confirmation) -> str:
         else:
             who = listed(names[one.against] for one in members)
         told.append(words.format(who) + _by(result.metric, members))
-    return "".join(f", {one}" for one in told)
+    return "".join(f"; {one}" for one in told)
 
 
 def _by(metric: str, members: Sequence[Comparison]) -> str:

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from autofreeze import recipes
 from autofreeze.phrases import points, sentence, standard_error
 from autofreeze.regime import Regime
-from autofreeze.report.words import endings, verdict
+from autofreeze.report.words import endings
 from autofreeze.results import Ending, StudyResult, TrialResult
 from autofreeze.schedule import Phase, Schedule
+from autofreeze.verdict import headline
 
 GROUPS = ("stem", "layer1", "layer2", "head")
 RATES = {"head_lr": 3e-3, "backbone_ratio": 0.1}
@@ -67,8 +68,8 @@ def test_endings_are_counted_in_a_fixed_order():
 
 
 def test_the_verdict_says_when_nothing_was_found_and_that_the_best_is_unconfirmed():
-    assert verdict(result(Ending.FAILED)) == "no trial was completed, so there is no best schedule"
-    assert verdict(result(Ending.COMPLETE)).startswith(
+    assert headline(result(Ending.FAILED)) == "no trial was completed, so there is no best schedule"
+    assert headline(result(Ending.COMPLETE)).startswith(
         "best schedule found (unconfirmed): train the head alone"
     )
 

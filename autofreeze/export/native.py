@@ -24,7 +24,7 @@ class NativeFile(Value):
     format: Literal["autofreeze/schedule"] = SCHEMA_NAME
     version: Literal[1] = SCHEMA_VERSION
     confirmed: bool = False
-    """Whether the schedule was tried again on fresh seeds."""
+    """Whether the schedule won on fresh seeds."""
 
     schedule: Schedule
     regime: Regime
@@ -79,7 +79,10 @@ def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint
         trial: One of its trials.
         curve: The epochs of the trial's first fold.
     """
+    found = result.confirmation
+    winner = found.winner if found is not None and found.concluded else None
     return NativeFile(
+        confirmed=winner is not None and winner.trial == trial.number,
         schedule=trial.schedule,
         regime=trial.regime,
         task=Task.model_validate(result.settings["task"]),

@@ -12,9 +12,9 @@ from autofreeze.errors import ConfigError, RunFolderError
 from autofreeze.phrases import sentence
 from autofreeze.report import markdown
 from autofreeze.report.comparison import compare, outcome_of
-from autofreeze.report.words import verdict
 from autofreeze.results import DatasetOutcome, StudyResult, SummaryResult
 from autofreeze.values import did_you_mean
+from autofreeze.verdict import verdict_of
 
 REPORT, PAGE = "report.json", "report.md"
 DERIVED = ("verdict", "confirmed", "best", "compared", "endings", "work")
@@ -22,10 +22,10 @@ DERIVED = ("verdict", "confirmed", "best", "compared", "endings", "work")
 
 def write_report(result: StudyResult, folder: Path) -> Path:
     """Write the report into a run folder: the whole result, and what follows from it for programs."""
-    best = result.best
+    best, verdict = result.best, verdict_of(result)
     derived = {
-        "verdict": verdict(result),
-        "confirmed": False,
+        "verdict": verdict.model_dump(mode="json"),
+        "confirmed": verdict.confirmed,
         "best": None if best is None else {"trial": best.number, "sentence": sentence(best.schedule)},
         "compared": [row.model_dump(mode="json") for row in compare(result)],
         "endings": Counter(trial.ending.value for trial in result.trials),

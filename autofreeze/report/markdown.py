@@ -8,10 +8,11 @@ from urllib.parse import quote
 
 from autofreeze.figures import error_of, shown_value
 from autofreeze.phrases import capitalised, figure, lead_words
-from autofreeze.report.comparison import compare
+from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
+from autofreeze.report.summary import over, unconfirmed_lines
+from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.words import (
-    UNCONFIRMED,
     certainty,
     conditions,
     cost_line,
@@ -23,25 +24,25 @@ from autofreeze.report.words import (
     standing,
     standing_of_all,
     trials_line,
-    verdict,
     versions_line,
 )
 from autofreeze.results import Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.schedule import Schedule, format_rate
+from autofreeze.verdict import Verdict, verdict_of
 
 DRAWING_WIDTH = 76
 
 
 def page(result: StudyResult) -> str:
     """Write the report of a search on one data set."""
-    name, model = result.data["name"], result.backbone["model"]
+    name, model, verdict = result.data["name"], result.backbone["model"], verdict_of(result)
     parts = [
         f"# {escape(name)}: the best freezing schedule for {escape(model)}",
-        f"**{escape(capitalised(verdict(result)))}**",
+        f"**{escape(capitalised(verdict.headline))}**",
         *_standing(result),
     ]
     if result.best is not None:
-        parts += _best(result, result.best)
+        parts += _best(result, result.best, verdict)
     parts += _trials(result)
     parts += _data(result)
     parts += [
@@ -61,17 +62,78 @@ def _standing(result: StudyResult) -> list[str]:
     return [f"*{escape(capitalised(line))}.*"] if line else []
 
 
-def _best(result: StudyResult, best: TrialResult) -> list[str]:
+def _best(result: StudyResult, best: TrialResult, verdict: Verdict) -> list[str]:
     shown, error = shown_value(result.metric, best), error_of(result, best)
+    in_search = f"{escape(capitalised(certainty(result.metric, best, shown, error)))}. "
+    rows = compare(result)
+    fresh = any(row.confirmed for row in rows)
     return [
-        f"{escape(capitalised(certainty(result.metric, best, shown, error)))}. {UNCONFIRMED}",
+        ("" if verdict.standing == "confirmed" else in_search) + escape(verdict.basis),
         "## The best schedule",
         schedule_table(best.schedule),
         f"Rate curve: {escape(best.schedule.curve_words)}. A dash is frozen.",
         code(draw(best.schedule, DRAWING_WIDTH)),
-        "## Against the baselines",
-        _comparison(result),
+        "## Against the others, on fresh seeds" if fresh else "## Against the baselines",
+        _on_fresh_seeds(result, rows) if fresh else _comparison(result, rows),
+        "## The answers",
+        *(f"**{escape(question)}** {escape(told)}" for question, told in answer_lines(verdict)),
+        bullets(escape(line) for line in note_lines(verdict)),
+        *_classes(verdict),
+        *_front(result.metric, verdict),
+        *(escape(line) for line in test_lines(result, verdict)),
     ]
+
+
+def _on_fresh_seeds(result: StudyResult, rows: Sequence[Compared]) -> str:
+    cells = [
+        (
+            f"**best: {escape(row.name)}**" if row.best else escape(row.name),
+            *(escape(cell) for cell in fresh_cells(result.metric, row)),
+            figure(row.value),
+            figure(row.log_loss),
+            f"{row.work:,.0f}",
+        )
+        for row in rows
+    ]
+    headings = (
+        "schedule", escape(result.metric), "best leads by", "interval", "best is",
+        "in the search", "log loss there", "work there",
+    )  # fmt: skip
+    return table(headings, cells, left=(0, 4))
+
+
+def _classes(verdict: Verdict) -> list[str]:
+    if not verdict.classes:
+        return []
+    rows = [
+        (
+            escape(one.name),
+            "–" if one.images is None else f"{one.images:,}",
+            figure(one.accuracy),
+            figure(one.baseline),
+        )
+        for one in verdict.classes
+    ]
+    return ["By class:", table(("class", "training images", "best", "best baseline"), rows)]
+
+
+def _front(metric: str, verdict: Verdict) -> list[str]:
+    if len(verdict.front) < 2:  # nothing to weigh
+        return []
+    rows = [
+        (
+            f"**best: {escape(one.name)}**" if one.best else escape(one.name),
+            figure(one.value, one.standard_error),
+            figure(one.confirmed),
+            f"{one.work:,.0f}",
+            "–" if one.share is None else f"{one.share:.2f}",
+            "yes" if one.affordable else "no",
+        )
+        for one in verdict.front
+    ]
+    headings = ("schedule", f"{escape(metric)} in the search", "on fresh seeds", "work of a run", "× full",
+                "allowed")  # fmt: skip
+    return ["Value against work, the front of all complete trials:", table(headings, rows, left=(0, 5))]
 
 
 def schedule_table(schedule: Schedule) -> str:
@@ -81,7 +143,7 @@ def schedule_table(schedule: Schedule) -> str:
     return table(("group", *(f"epochs {span}" for span in spans(schedule))), rows)
 
 
-def _comparison(result: StudyResult) -> str:
+def _comparison(result: StudyResult, compared: Sequence[Compared]) -> str:
     rows = [
         (
             f"**best: {escape(row.name)}**" if row.best else escape(row.name),
@@ -91,7 +153,7 @@ def _comparison(result: StudyResult) -> str:
             f"{row.work:,.0f}",
             escape(row.ended),
         )
-        for row in compare(result)
+        for row in compared
     ]
     headings = ("schedule", escape(result.metric), "best leads by", "log loss", "work", "ended")
     return table(headings, rows, left=(0, 5))
@@ -152,8 +214,9 @@ def summary_page(summary: SummaryResult) -> str:
             escape(one.sentence or one.problem or "no trial was completed"),
             escape(one.metric),
             figure(one.value, one.standard_error),
-            lead_words(one.metric, one.lead_over.get("linear_probe")) or "–",
-            lead_words(one.metric, one.lead_over.get("full")) or "–",
+            over(one, "linear_probe"),
+            over(one, "full"),
+            escape(one.freeze_first) or "–",
             f"{one.trials}" + (f" ({escape(one.cut_short)})" if one.cut_short else ""),
             f"{one.work:,.0f}",
             duration(one.seconds),
@@ -161,10 +224,10 @@ def summary_page(summary: SummaryResult) -> str:
         for one in summary.datasets
     ]
     headings = (
-        "data set", "images", "classes", "best schedule", "metric", "value", "over linear_probe", "over full",
-        "trials", "work", "time",
+        "data set", "images", "classes", "best schedule", "metric", "value",
+        "over linear_probe", "over full", "freeze first?", "trials", "work", "time",
     )  # fmt: skip
-    parts += [table(headings, rows, left=(0, 3, 4)), UNCONFIRMED]
+    parts += [table(headings, rows, left=(0, 3, 4, 8)), *map(escape, unconfirmed_lines(summary.datasets))]
     parts += [
         f"All together: {duration(summary.seconds)}. Versions: {escape(versions_line(summary.versions))}."
     ]

@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.phrases import capitalised, figure, lead_words
-from autofreeze.report.words import UNCONFIRMED, duration, standing_of_all
+from autofreeze.phrases import capitalised, figure, lead_words, listed
+from autofreeze.report.words import duration, standing_of_all
 from autofreeze.results import DatasetOutcome, SummaryResult
+from autofreeze.verdict import UNCONFIRMED
 
 
 def show_summary(summary: SummaryResult, console: Console) -> None:
@@ -27,9 +28,16 @@ def render(summary: SummaryResult) -> RenderableType:
     ]
     for one in summary.datasets:
         parts.append(Text(f"{title(one)}: {_in_words(one)}"))
+        if one.freeze_first:
+            answer = f"freeze first, or not? {capitalised(one.freeze_first)}"
+            parts.append(Padding(Text(answer), (0, 0, 0, 2)))
         if one.trials:
             parts.append(Padding(Text(_spent(one)), (0, 0, 0, 2)))
-    parts += [Text(), Text(UNCONFIRMED), Text(f"all together: {duration(summary.seconds)}")]
+    parts += [
+        Text(),
+        *map(Text, unconfirmed_lines(summary.datasets)),
+        Text(f"all together: {duration(summary.seconds)}"),
+    ]
     if summary.cut_short:
         parts.append(Text(capitalised(standing_of_all(summary))))
     return Padding(Group(*parts), (1, 0))
@@ -48,10 +56,26 @@ def _figures(datasets: Sequence[DatasetOutcome]) -> Table:
             "–" if one.images is None else f"{one.images:,}",
             "–" if one.classes is None else f"{one.classes:,}",
             figure(one.value, one.standard_error),
-            lead_words(one.metric, one.lead_over.get("linear_probe")) or "–",
-            lead_words(one.metric, one.lead_over.get("full")) or "–",
+            over(one, "linear_probe").replace(", ", "\n"),
+            over(one, "full").replace(", ", "\n"),
         )
     return table
+
+
+def over(one: DatasetOutcome, baseline: str) -> str:
+    """Write the best schedule's lead over a baseline, and what it means: ``+9.9 pt, better``."""
+    lead = lead_words(one.metric, one.lead_over.get(baseline))
+    decision = one.decision_over.get(baseline)
+    return ", ".join(filter(None, (lead, decision))) or "–"
+
+
+def unconfirmed_lines(datasets: Sequence[DatasetOutcome]) -> list[str]:
+    """Say which data sets' best schedules have not been confirmed; nothing when all have."""
+    found = [one for one in datasets if one.best_trial is not None]
+    open_ones = [one.name for one in found if not one.confirmed]
+    if not open_ones:
+        return []
+    return [UNCONFIRMED if len(open_ones) == len(found) else f"{listed(open_ones)}: {UNCONFIRMED}"]
 
 
 def title(one: DatasetOutcome) -> str:

@@ -1,5 +1,7 @@
 """The report on the terminal."""
 
+from collections.abc import Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -7,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from autofreeze.figures import error_of, shown_value
+from autofreeze.front import FrontPoint
 from autofreeze.phrases import capitalised, figure, lead_words, printable
 from autofreeze.report.comparison import compare
 from autofreeze.report.drawing import draw
+from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.words import (
-    UNCONFIRMED,
     certainty,
     conditions,
     cost_line,
@@ -20,11 +23,14 @@ from autofreeze.report.words import (
     spans,
     standing,
     trials_line,
-    verdict,
     versions_line,
 )
 from autofreeze.results import Ending, StudyResult, TrialResult
 from autofreeze.schedule import Schedule, format_rate
+from autofreeze.verdict import Verdict, verdict_of
+
+BAR = 16
+"""Characters of the longest bar."""
 
 
 def show(result: StudyResult, console: Console) -> None:
@@ -38,13 +44,14 @@ def show(result: StudyResult, console: Console) -> None:
 
 
 def render(result: StudyResult, width: int = 80) -> RenderableType:
-    """Compose the report: best schedule, baselines, how trials ended, cost, conditions.
+    """Compose the report: best schedule, how sure it is, the answers, how trials ended, cost, conditions.
 
     Args:
         result: What the search found.
         width: Characters in a line.
     """
-    parts: list[RenderableType] = [Text(capitalised(verdict(result)), style="bold"), Text()]
+    verdict = verdict_of(result)
+    parts: list[RenderableType] = [Text(capitalised(verdict.headline), style="bold"), Text()]
     if result.best is not None:
         parts += [
             *schedule_tables(result.best.schedule, width),
@@ -53,8 +60,15 @@ def render(result: StudyResult, width: int = 80) -> RenderableType:
             Text(draw(result.best.schedule, width)),
             Text(),
         ]
-        parts += [Text(_certainty(result, result.best)), Text()]
-        parts += [_against_baselines(result), Text()]
+        parts += [Text(_certainty(result, result.best, verdict)), Text()]
+        fresh = any(row.confirmed for row in compare(result))
+        parts += [_on_fresh_seeds(result) if fresh else _against_baselines(result), Text()]
+        parts += _answers(verdict)
+        parts.append(_notes(note_lines(verdict)))
+        if len(verdict.front) > 1:
+            parts += [Text(), _front(result.metric, verdict.front)]
+        parts += [Text(), *(Text(line) for line in test_lines(result, verdict))]
+        parts += [Text()] if verdict.test else []
     parts += [Text(line) for line in _closing(result)]
     return Padding(Group(*parts), (1, 0))
 
@@ -90,9 +104,66 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _certainty(result: StudyResult, best: TrialResult) -> str:
+def _certainty(result: StudyResult, best: TrialResult, verdict: Verdict) -> str:
     shown, error = shown_value(result.metric, best), error_of(result, best)
-    return f"{certainty(result.metric, best, shown, error)}.\n{UNCONFIRMED}"
+    in_search = f"{certainty(result.metric, best, shown, error)}."
+    return verdict.basis if verdict.standing == "confirmed" else f"{in_search}\n{verdict.basis}"
+
+
+def _answers(verdict: Verdict) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for question, told in answer_lines(verdict):
+        parts += [Text(printable(question), style="bold"), Padding(Text(printable(told)), (0, 0, 0, 2))]
+    return [*parts, Text()]
+
+
+def _notes(lines: Sequence[str]) -> RenderableType:
+    """Set lines with their topics, each told once, in a column of their own."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    before = ""
+    for line in lines:
+        topic, _, told = line.partition(": ")
+        style = "bold" if topic == "at the edge" else ""
+        table.add_row(Text("" if topic == before else f"{topic}:", style=style), Text(printable(told)))
+        before = topic
+    return table
+
+
+def _on_fresh_seeds(result: StudyResult) -> Table:
+    """Tabulate the candidates of the confirmation, and the baselines that were none."""
+    title = "The best schedule against the others, on fresh seeds (± standard error)"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("schedule", overflow="fold")
+    for heading in (result.metric, "best leads by", "interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("best is", overflow="fold")
+    for row in compare(result):
+        mean, lead, span, decision = fresh_cells(result.metric, row)
+        name = Text(f"best: {row.name}" if row.best else row.name)
+        table.add_row(name, mean, lead, span, Text(printable(decision)))
+    return table
+
+
+def _front(metric: str, front: Sequence[FrontPoint]) -> Table:
+    """Draw the front of the metric against work."""
+    title = f"{metric} against the work of one run, from the search (unconfirmed)"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("× full", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column(metric, justify="right", no_wrap=True)
+    table.add_column("schedule", overflow="fold")
+    most = max(one.work for one in front)
+    for one in front:
+        mark = "best: " if one.best else "" if one.affordable else "over the cost allowed: "
+        table.add_row(
+            "–" if one.share is None else f"{one.share:.2f}",
+            "▆" * max(round(BAR * one.work / most), 1),
+            figure(one.value, one.standard_error),
+            Text(f"{mark}{one.name}"),
+        )
+    return table
 
 
 def _against_baselines(result: StudyResult) -> Table:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from autofreeze.phrases import counted, figure, printable, sentence
+from autofreeze.phrases import counted, figure, printable
 from autofreeze.results import UNDER_WAY, Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.schedule import Schedule
 
@@ -44,14 +44,6 @@ def _short(value: object) -> str:
     return str(value)
 
 
-def verdict(result: StudyResult) -> str:
-    """Say what the search found in one line, as surely as it may be said."""
-    best = result.best
-    if best is None:
-        return "no trial was completed, so there is no best schedule"
-    return f"best schedule found (unconfirmed): {sentence(best.schedule)}"
-
-
 def certainty(metric: str, best: TrialResult, shown: float | None, error: float | None) -> str:
     """Say on what the best trial's value rests.
 
@@ -73,8 +65,6 @@ def certainty(metric: str, best: TrialResult, shown: float | None, error: float 
 _LIKE_BINOMIAL = "a binomial standard error that counts classes alike"
 ERROR_WORDS = {"balanced_accuracy": _LIKE_BINOMIAL, "macro_f1": _LIKE_BINOMIAL}
 
-UNCONFIRMED = "Unconfirmed: the best of many is partly luck; its score on fresh seeds is likely lower."
-
 
 def reasons(trials: Sequence[TrialResult]) -> list[str]:
     """Count why trials were unstable or failed, the most frequent first: ``2 × failed: out of memory``."""
@@ -95,8 +85,12 @@ def trials_line(result: StudyResult) -> str:
 
 def cost_line(result: StudyResult) -> str:
     """Say what the search has cost: work, time, and on what."""
+    found = result.confirmation
+    more = (
+        f" in the search, {found.work:,.0f} in the confirmation" if found is not None and found.work else ""
+    )
     return (
-        f"work: {result.work:,.0f} forward passes of one image; time: {duration(result.seconds)} "
+        f"work: {result.work:,.0f} forward passes of one image{more}; time: {duration(result.seconds)} "
         f"on {result.machine.get('device', '?')}, {counted(result.machine.get('threads', '?'), 'thread')}"
     )
 
