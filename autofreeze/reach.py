@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autofreeze.axes import REGIME_AXES, SCHEDULE_AXES, Axis, Choice, Range
+from autofreeze.axes import REGIME_AXES, SCHEDULE_AXES, WHOLE_AXES, Axis, Choice, Range
 from autofreeze.baselines import BASELINES
 from autofreeze.confirmation import Arm, arm_of
 from autofreeze.errors import ConfigError
@@ -77,7 +77,8 @@ def _is_natural(name: str, end: float, space: Space) -> bool:
 
 def _matters(space: Space, params: Mapping[str, Any], name: str, axis: Range) -> bool:
     """Whether another value on this axis would be another training."""
-    other = axis.low if params[name] != axis.low else axis.high
+    end = float(axis.low if params[name] != axis.low else axis.high)
+    other = int(end) if name in WHOLE_AXES else end
     return settings_digest(*space.build(params)) != settings_digest(*space.build({**params, name: other}))
 
 
