@@ -200,3 +200,82 @@ def test_a_model_is_freed_when_its_job_ends_without_waiting_for_the_garbage_coll
         assert [model() for model in models] == [None]
     finally:
         gc.enable()
+
+
+# The replay executor
+
+
+def paced(made_up, job, seconds):
+    """A curve whose epochs end at the given seconds."""
+    curve = made_up.curve(job)
+    return [record.model_copy(update={"seconds": at}) for record, at in zip(curve, seconds, strict=True)]
+
+
+def test_replayed_jobs_run_side_by_side_in_the_order_of_a_simulated_clock(made_up, jobs):
+    slow, fast, _ = jobs
+    curves = {slow.key: paced(made_up, slow, [5.0, 10.0]), fast.key: paced(made_up, fast, [1.0, 4.0, 6.0])}
+    executor = ReplayExecutor(lambda job: curves[job.key], capacity=2)
+    executor.submit(slow)
+    executor.submit(fast)
+    told = []
+    for event in drain_with_clock(executor):
+        told.append((event[0], event[1].job.key, type(event[1]).__name__))
+    assert told == [
+        (1.0, fast.key, "Recorded"), (4.0, fast.key, "Recorded"), (5.0, slow.key, "Recorded"),
+        (6.0, fast.key, "Recorded"), (6.0, fast.key, "Finished"), (10.0, slow.key, "Recorded"),
+        (10.0, slow.key, "Finished"),
+    ]  # fmt: skip
+
+
+def drain_with_clock(executor):
+    while True:
+        try:
+            event = executor.next_event()
+        except LookupError:
+            return
+        yield executor.clock, event
+
+
+def test_one_worker_takes_as_long_as_all_jobs_together_and_begins_the_first_submitted_first(made_up, jobs):
+    curves = {
+        job.key: paced(made_up, job, [10.0 * (epoch + 1) for epoch in range(len(made_up.curve(job)))])
+        for job in jobs
+    }
+    executor = ReplayExecutor(lambda job: curves[job.key])
+    for job in jobs:
+        executor.submit(job)
+    ends = [event.job for event in drain(executor) if isinstance(event, Finished)]
+    assert ends == jobs
+    assert executor.clock == sum(curve[-1].seconds for curve in curves.values())
+
+
+def test_a_stopped_job_lets_its_worker_go_at_the_time_of_the_stop(made_up, jobs):
+    first, second, _ = jobs
+    curves = {
+        first.key: paced(made_up, first, [3.0, 9.0]),
+        second.key: paced(made_up, second, [1.0, 2.0, 3.0]),
+    }
+    executor = ReplayExecutor(lambda job: curves[job.key])
+    executor.submit(first)
+    executor.submit(second)
+    executor.next_event()
+    executor.stop(first)
+    drain(executor)
+    assert executor.clock == 3.0 + 3.0
+
+
+def test_a_recorded_run_is_played_by_its_settings_fold_and_fresh_seed_and_no_other(made_up, jobs):
+    recorded = jobs[0].model_copy(update={"fresh": 2})
+    play = player_of({(recorded.settings_digest, 0, 2): made_up.curve(recorded)})
+    assert play(recorded.model_copy(update={"trial": 9})) == made_up.curve(recorded)
+    for other in (jobs[0], recorded.model_copy(update={"fresh": 3}), jobs[1]):
+        with pytest.raises(LookupError, match="never recorded"):
+            play(other)
+
+
+def test_a_fault_of_the_player_is_no_failure_of_a_job(jobs):
+    def play(job):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ReplayExecutor(play).submit(jobs[0])
