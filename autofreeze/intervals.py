@@ -40,6 +40,9 @@ class Spread:
     residual: float
     """The rest: an image with a seed."""
 
+    means: float
+    """Variance of the seeds' means as they are, the luck of their images included."""
+
 
 def paired_interval(
     differences: NDArray[np.float64],
@@ -99,7 +102,7 @@ def paired_interval(
         parts.image * float(layout.by_image @ layout.by_image) / total + parts.residual / layout.scores
     )
     # The seeds' part is what their means vary more than images make them, and as uncertain as that.
-    uncertain = share * max(wide.variance_of_seeds(residuals), parts.seed)
+    uncertain = share * max(parts.means, parts.seed)
     free = _freedom(seed_part + other_part, (uncertain, wide.seeds - 1), (other_part, wide.images - 1))
     size = _size_of_one(values) if strata is None else _heaviest(strata[np.flatnonzero(layout.by_image)])
     error = math.sqrt(seed_part + other_part + PSEUDO_IMAGES * size / layout.images**2)
@@ -202,15 +205,12 @@ class _Layout:
             residuals: Scores less their mean, (scores,). A part is never negative.
         """
         by_image = np.bincount(self.images_at, weights=residuals)
-        by_seed = np.bincount(self.seeds_at, weights=residuals)
+        by_seed = np.bincount(self.seeds_at, weights=residuals, minlength=len(self.by_seed))
         sums = np.array([by_image @ by_image, by_seed @ by_seed, residuals @ residuals])
         image, seed, residual = np.maximum(self._solution @ sums, 0.0).tolist()
-        return Spread(image, seed, residual)
-
-    def variance_of_seeds(self, residuals: NDArray[np.float64]) -> float:
-        """Give the variance of the seeds' means as they are, the luck of their images included."""
-        sums = np.bincount(self.seeds_at, weights=residuals, minlength=len(self.by_seed))
-        return float(np.var(sums[self.by_seed > 0] / self.by_seed[self.by_seed > 0], ddof=1))
+        means = by_seed[self.by_seed > 0] / self.by_seed[self.by_seed > 0]
+        means -= means.sum() / len(means)
+        return Spread(image, seed, residual, float(means @ means) / (len(means) - 1))
 
     @cached_property
     def _solution(self) -> NDArray[np.float64]:
@@ -254,9 +254,10 @@ def _layout(scored: bytes, n_seeds: int, n_images: int) -> _Layout:
 
 def _size_of_one(values: NDArray[np.float64]) -> float:
     """Give the mean square by which a score that is unlike most differs from them; 1 where none is."""
-    unlike = values - np.median(values)
-    unlike = unlike[unlike != 0]
-    return float(np.mean(np.square(unlike))) if len(unlike) else 1.0
+    most_are_zero = 2 * np.count_nonzero(values) < len(values)
+    unlike = values if most_are_zero else values - np.median(values)
+    n_unlike = np.count_nonzero(unlike)
+    return float(unlike @ unlike) / n_unlike if n_unlike else 1.0
 
 
 def _heaviest(classes: NDArray[np.int64]) -> float:

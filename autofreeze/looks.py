@@ -171,7 +171,7 @@ def take_look(
     The chosen one has the best mean on the seeds before this look's own; among those within a standard error
     of it the simplest wins. At the first look choice and estimate share the seeds; those that the chosen one
     is better than are left behind, but for the best of each arm. Later looks end the confirmation when every
-    comparison is decided, and the last one in any case.
+    comparison is decided and none that could win is better, and the last one in any case.
 
     Args:
         candidates: All of them, also those left behind, with the scores of ``seeds`` seeds at least, or of as
@@ -228,8 +228,12 @@ def take_look(
     last = next_look(seeds, planned) is None
     if first and not last:
         dropped |= _left_behind(chosen, running, comparisons, choice, overlap=overlap, strata=strata)
-    decided = all(one.decision != "undecided" for one in comparisons)
-    done = last or not comparisons or (not first and decided)
+    rivals = {one.trial for one in running if one.eligible}
+    open_ = any(
+        one.decision == "undecided" or (one.decision == "worse" and one.against in rivals)
+        for one in comparisons
+    )
+    done = last or not comparisons or not (first or open_)
     return Look(seeds, planned, chosen.trial, choice, estimate, tuple(comparisons), means, dropped, done)
 
 

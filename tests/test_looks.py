@@ -261,6 +261,16 @@ def test_it_ends_when_all_is_decided_or_the_seeds_are_used_up():
     assert look_at(close, 12, planned=12).done
 
 
+def test_it_does_not_end_while_the_chosen_one_is_worse_than_one_that_could_win():
+    found = candidates(0.9, 0.9, noise=0.02)
+    found[1].merits[6:12] += 0.1  # equal on the seeds of the choice, so that the simpler is chosen
+    look, last = look_at(found, overlap=0.0), look_at(found, planned=12, overlap=0.0)
+    assert (look.chosen, decisions(look), look.done) == (0, {1: "worse"}, False)
+    assert (last.chosen, last.done) == (0, True)
+    assert look_at(change(found, 1, eligible=False), overlap=0.0).done
+    assert look_at(found, 24, overlap=0.0).chosen == 1
+
+
 def test_one_candidate_alone_ends_at_once():
     look = look_at(candidates(0.9), 6)
     assert (look.chosen, look.comparisons, look.done) == (0, (), True)
