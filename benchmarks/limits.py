@@ -176,36 +176,40 @@ def judge(seen: Sequence[Look], truth: NDArray[np.float64]) -> tuple[float, ...]
     )  # fmt: skip
 
 
-def measure(replicates: int) -> None:
+def measure(replicates: int, only: str) -> None:
     """Print the tables. Where somebody is truly behind, a quarter of the replicates will do."""
     looks.mean_interval = lambda *_, **__: None  # type: ignore[assignment]  # decides nothing, and takes time
     print(conditions(f"{replicates} simulated searches a row, {replicates // 4} where somebody is behind"))
-    even = [Cell(f"all {gap:g} behind" if gap else "all equal", n, (0.0, *[gap] * 4))
-            for gap in GAPS for n in IMAGES]  # fmt: skip
-    special_cells = [
-        *[Cell(f"all equal, {count} candidates", n, (0.0,) * count)
-          for count, n in ((2, 1000), (2, 5000), (9, 1000))],
-        *[Cell("0, 0, 2, 2, 5 behind", n, (0.0, 0.0, 2.0, 2.0, 5.0)) for n in (1000, 5000)],
-        *[Cell(f"all equal, {planned} seeds at most", n, (0.0,) * 5, planned=planned)
-          for planned in (6, 12) for n in (1000, 5000)],
-        *[Cell("all equal, own validation part", n, (0.0,) * 5, own_split=True) for n in (100, 500)],
-        *[Cell("all 2 behind, own validation part", n, (0.0, *[2.0] * 4), own_split=True)
-          for n in (100, 500)],
-        *[Cell(f"all {gap:g} behind, quiet seeds" if gap else "all equal, quiet seeds", n, (0.0, *[gap] * 4),
-               seed_sd=QUIET) for gap in GAPS[:3] for n in (1000, 5000)],
-        *[Cell(f"all equal, {name}", 1000, (0.0,) * 5, influence=influence)
-          for name, influence in (("no pull of shared images", 0.0), ("four times the pull", 1 / 4))],
-    ]  # fmt: skip
     began = time.process_time()
-    for cells in (even, special_cells):
-        print("\n| true gaps, points | images | " + " | ".join(COLUMNS) + " |")
-        print("|---|" + "---:|" * (len(COLUMNS) + 1))
-        for cell in cells:
-            count = replicates // 4 if any(cell.behind) else replicates
-            rows = [judge(conclude(cell, found), truth) for found, truth in replicates_of(cell, count)]
-            figures = written(np.asarray(rows, dtype=np.float64))
-            print(f"| {cell.name} | {cell.images} | " + " | ".join(figures) + " |", flush=True)
+    print("\n| true gaps, points | images | searches | " + " | ".join(COLUMNS) + " |")
+    print("|---|" + "---:|" * (len(COLUMNS) + 2))
+    for cell in cells():
+        if only not in f"{cell.name}, {cell.images} images":
+            continue
+        count = replicates // 4 if any(cell.behind) else replicates
+        rows = [judge(conclude(cell, found), truth) for found, truth in replicates_of(cell, count)]
+        figures = [cell.name, str(cell.images), str(count), *written(np.asarray(rows, dtype=np.float64))]
+        print("| " + " | ".join(figures) + " |", flush=True)
     print(f"\n{time.process_time() - began:.0f} s on one core.")
+
+
+def cells() -> list[Cell]:
+    """Give every row of the tables."""
+    found = [Cell(f"all {gap:g} behind" if gap else "all equal", n, (0.0, *[gap] * 4))
+             for gap in GAPS for n in IMAGES]  # fmt: skip
+    found += [Cell(f"all {gap:g} behind, quiet seeds" if gap else "all equal, quiet seeds", n,
+                   (0.0, *[gap] * 4), seed_sd=QUIET)
+              for gap in GAPS[:3] for n in (1000, 5000)]  # fmt: skip
+    found += [Cell(f"all equal, {count} candidates", n, (0.0,) * count)
+              for count, n in ((2, 1000), (2, 5000), (9, 1000), (9, 5000))]  # fmt: skip
+    found += [Cell(f"all equal, {planned} seeds at most", n, (0.0,) * 5, planned=planned)
+              for planned in (6, 12) for n in (1000, 5000)]  # fmt: skip
+    found += [Cell(f"all {gap:g} behind, own validation part" if gap else "all equal, own validation part", n,
+                   (0.0, *[gap] * 4), own_split=True)
+              for gap in (0.0, 2.0) for n in (100, 500)]  # fmt: skip
+    pulls = {"no pull of shared images": 0.0, "four times the pull": 4 * INFLUENCE}
+    found += [Cell(f"all equal, {name}", 1000, (0.0,) * 5, influence=pull) for name, pull in pulls.items()]
+    return [*found, *(Cell("0, 0, 2, 2 and 5 behind", n, (0.0, 0.0, 2.0, 2.0, 5.0)) for n in (1000, 5000))]
 
 
 def written(table: NDArray[np.float64]) -> list[str]:
@@ -334,12 +338,15 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, replicates in (("choose", 1000), ("measure", 2000), ("bootstrap", 300)):
         commands.add_parser(name).add_argument("--replicates", type=int, default=replicates)
+    commands.choices["measure"].add_argument("--only", default="", help="rows whose name holds this text")
     commands.add_parser("spread").add_argument("tables", nargs="+")
     given = parser.parse_args()
     if given.command == "spread":
         spread(given.tables)
+    elif given.command == "measure":
+        measure(given.replicates, given.only)
     else:
-        {"choose": choose, "measure": measure, "bootstrap": bootstrap}[given.command](given.replicates)
+        {"choose": choose, "bootstrap": bootstrap}[given.command](given.replicates)
 
 
 if __name__ == "__main__":
