@@ -1,6 +1,7 @@
 """The report as Markdown and as a drawing: it shows what the result holds, whatever the names are."""
 
 import html
+import io
 import json
 import re
 
@@ -8,12 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from rich.console import Console
 
+from autofreeze.export.native import native_file
 from autofreeze.recipes import full, gradual, linear_probe
 from autofreeze.regime import Regime
 from autofreeze.report.drawing import BLOCKS, FROZEN, STEPS_PER_EPOCH, draw
 from autofreeze.report.files import folder_of, read_any, read_report, write_report, write_summary
 from autofreeze.report.markdown import bullets, escape, page, schedule_table, table
+from autofreeze.report.summary import show_summary
 from autofreeze.results import UNDER_WAY, DatasetOutcome, Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.schedule import Phase, Schedule, format_rate
 
@@ -94,7 +98,13 @@ def test_the_page_tells_the_verdict_the_schedule_the_baselines_and_the_trials():
 def test_every_figure_of_the_page_stands_in_the_json_file_beside_it(tmp_path):
     write_report(result(PROBE, FULL, BEST), tmp_path)
     text = (tmp_path / "report.md").read_text()
-    kept = (tmp_path / "report.json").read_text()
+    # A phase's end, and both folds' images.
+    assert figures_missing(text, tmp_path, "1.5", "802") == set()
+
+
+def figures_missing(text, folder, *more):
+    """Figures of a page, its code left out, that are not in the JSON file in any way they are told."""
+    kept = (folder / "report.json").read_text()
     known = set(re.findall(r"\d[\d.,e-]*\d|\d", kept))
 
     def note(data):
@@ -106,11 +116,76 @@ def test_every_figure_of_the_page_stands_in_the_json_file_beside_it(tmp_path):
             known.update((f"{data:.3f}", f"{data:,.0f}", f"{100 * data:.1f}", f"{data:g}", format_rate(data)))
 
     note(json.loads(kept))
-    known |= {"1.5", "802", "61"}  # a phase's end, both folds' images, and the seconds
+    known |= {*more, "61"}  # the seconds
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("1 min 1 s", "61 s")
     figures = re.findall(r"\d[\d.,e-]*\d|\d", prose)
     assert len(figures) > 40
-    assert {figure for figure in figures if figure not in known} == set()
+    return {figure for figure in figures if figure not in known}
+
+
+LEADS = [(0, 0.09, 0.03), (2, 0.021, 0.017), (3, 0.004, 0.015)]
+
+
+def test_every_figure_of_a_confirmed_page_stands_in_the_json_file_beside_it(made_result, tmp_path):
+    winner = made_result.candidate(1, 0.84, test_value=0.83)
+    others = [made_result.candidate(number, 0.84 - lead) for number, lead, _ in LEADS]
+    found = made_result.confirmation(
+        *LEADS, candidates=(winner, *others), test_images=505, test_reads=1, test_seeds=3
+    )
+    data = {**made_result.result().data, "class_images": [400, 80, 20]}
+    write_report(made_result.result(confirmation=found, data=data), tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert figures_missing(text, tmp_path, "400") == set()  # the folds' images together
+    tables_of = {table[0][0]: table for table in tables(text)}
+    assert [row[:5] for row in tables_of["schedule"][1:]] != []
+    compared = tables(text)[1]
+    assert compared[1][:5] == ["best: lp_ft", "0.840 ± 0.010", "", "", ""]
+    assert compared[3][:5] == ["full", "0.819 ± 0.010", "+2.1 pt", "+0.4 to +3.8", "better"]
+    assert tables_of["class"][2] == ["b", "80", "0.740", "0.719"]
+
+
+@pytest.mark.parametrize(
+    ("cut_short", "chosen", "confirmed"), [("", 1, True), ("out of time", 1, False), ("", None, False)]
+)
+def test_the_json_file_says_confirmed_only_when_the_confirmation_was_concluded(
+    made_result, tmp_path, cut_short, chosen, confirmed
+):
+    found = made_result.confirmation(*LEADS, cut_short=cut_short, chosen=chosen)
+    original = made_result.result(confirmation=found)
+    write_report(original, tmp_path)
+    kept = json.loads((tmp_path / "report.json").read_text())
+    assert kept["confirmed"] is confirmed
+    assert ("(unconfirmed)" in kept["verdict"]["headline"]) == (chosen is None)
+    assert read_report(tmp_path) == original
+
+
+def test_the_summary_takes_the_answer_and_the_confirmed_figures(made_result, tmp_path):
+    write_summary(summary(*(DatasetOutcome(name=name, data=name) for name in ("sure", "open"))), tmp_path)
+    for name, leads in (("sure", LEADS[:2]), ("open", ())):
+        (tmp_path / name).mkdir()
+        write_report(made_result.result(*leads), tmp_path / name)
+    whole = read_any(tmp_path)
+    write_summary(whole, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    [[_, sure, unsure]] = tables(text)
+    assert sure[5:9] == ["0.840 ± 0.010", "+9.0 pt, better", "+2.1 pt, better", "freeze first (confirmed)"]
+    assert unsure[5:9] == ["0.860 ± 0.017", "+11.0 pt", "+2.0 pt", "undecided (unconfirmed)"]
+    assert "open: Unconfirmed: the best of many" in text
+    stream = io.StringIO()
+    show_summary(whole, Console(file=stream, width=80))
+    shown = stream.getvalue()
+    assert "freeze first, or not? Freeze first (confirmed)" in shown
+    assert "open: Unconfirmed: " in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_an_exported_file_is_confirmed_when_its_trial_won(made_result):
+    settings_of = {"fold_seeds": [0], "task": {"data": "photos", "model": "some_net"}}
+    won = made_result.result(*LEADS, settings=settings_of)
+    assert native_file(won, won.trials[1], ()).confirmed
+    assert not native_file(won, won.trials[2], ()).confirmed
+    cut = won.model_copy(update={"confirmation": made_result.confirmation(*LEADS, cut_short="out of time")})
+    assert not native_file(cut, won.trials[1], ()).confirmed
 
 
 def test_the_report_is_read_back_equal(tmp_path):

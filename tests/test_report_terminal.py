@@ -1,10 +1,12 @@
 """The report on the terminal: what a reader is told, at any width."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
+from autofreeze.confirmation import Candidate
 from autofreeze.recipes import full, gradual, linear_probe
 from autofreeze.regime import Regime
 from autofreeze.report.terminal import show
@@ -52,6 +54,76 @@ def test_the_best_schedule_is_shown_beside_each_baseline_and_marked_unconfirmed(
     assert "Unconfirmed: the best of many is partly luck" in text
     [row] = [line for line in text.splitlines() if line.strip().startswith("linear_probe")]
     assert row.split() == ["linear_probe", "0.750", "+6.0", "pt", "0.700", "0", "complete"]
+
+
+LEADS = [(0, 0.09, 0.03), (2, 0.021, 0.017), (3, 0.004, 0.015)]
+
+
+def row_of(text, name):
+    """The cells of a table's row, which two spaces at least keep apart."""
+    (row,) = [line.strip() for line in text.splitlines() if line.strip().startswith(f"{name} ")]
+    return re.split(r" {2,}", row)
+
+
+def test_a_confirmed_report_shows_each_candidate_on_fresh_seeds_and_says_unconfirmed_of_the_rest(made_result):
+    text = shown(made_result.result(*LEADS), 110)
+    assert text.split(":")[0].strip() == "Best schedule (confirmed on 12 fresh seeds)"
+    assert row_of(text, "best: lp_ft") == ["best: lp_ft", "0.840 ± 0.010"]
+    assert row_of(text, "full") == ["full", "0.819 ± 0.010", "+2.1 pt", "+0.4 to +3.8", "better"]
+    assert row_of(text, "trial 3 (full)")[-2:] == ["-1.1 to +1.9", "undecided"]
+    assert "Unconfirmed: the best of many" not in text
+    assert "Freeze first, or not? Undecided (on fresh seeds)" in text
+    assert "How deep? All of the backbone (confirmed)" in text
+    assert "from the search (unconfirmed)" in text  # the front
+
+
+def test_baselines_that_were_no_candidates_stand_in_brackets_and_those_left_behind_with_their_seeds(
+    made_result,
+):
+    dropped = made_result.candidate(3, 0.80, values=(0.8,) * 6, dropped_at=6, reason="behind")
+    lost = Candidate(trial=4, finalist=True, arm="at_once", reason="broke off")
+    found = made_result.confirmation(
+        (3, 0.04, 0.02), candidates=(made_result.candidate(1, 0.84), dropped, lost)
+    )
+    failed = made_result.trial(5, "full", ending=Ending.FAILED, reason="out of memory", baseline="gradual")
+    trials = (*made_result.trials, made_result.trial(4, "full", 0.83), failed)
+    text = shown(made_result.result(confirmation=found, trials=trials), 120)
+    assert row_of(text, "full") == ["full", "(0.840)", "(+2.0 pt)", "search only"]
+    assert row_of(text, "trial 3 (full)")[-1] == "better, 6 seeds"
+    assert row_of(text, "trial 4 (full)") == ["trial 4 (full)", "–", "broke off"]
+    assert row_of(text, "gradual") == ["gradual", "–", "failed: out of memory"]
+
+
+def test_a_confirmation_that_was_cut_short_still_says_where_the_search_stood(made_result):
+    found = made_result.confirmation(*LEADS, cut_short="out of time", seeds=15, planned=24)
+    text = " ".join(shown(made_result.result(confirmation=found), 200).split())
+    assert "Best schedule so far (not concluded, 15 of up to 24 fresh seeds)" in text
+    assert "trial 1: top1 0.860 ± 0.017 on 400 validation images" in text
+    assert "The confirmation was cut short (out of time)." in text
+
+
+def test_the_test_split_comes_last_of_what_is_said(made_result):
+    winner = made_result.candidate(1, 0.84, test_value=0.9)
+    other = made_result.candidate(2, 0.81, test_value=0.7)
+    found = made_result.confirmation(candidates=(winner, other), test_images=10, test_reads=1, test_seeds=3)
+    text = shown(made_result.result(confirmation=found), 200)
+    (line,) = [line for line in text.splitlines() if line.startswith("Test split")]
+    assert "10 test images can tell nothing finer than 10 pt: top1 best 0.900 (0.59" in line
+    assert text.index("not searched:") < text.index("Test split read once") < text.index("4 trials: ")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_confirmed_report_keeps_to_the_width_and_loses_nothing(made_result, width):
+    text = shown(made_result.result(*LEADS), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    assert all(word in " ".join(text.split()) for word in ("0.819 ± 0.010", "+0.4 to +3.8", "undecided"))
+
+
+def test_a_topic_with_several_lines_is_named_once(made_result):
+    text = shown(made_result.result(*LEADS), 110)
+    assert text.count("not searched:") == 1
+    assert "one backbone, one image size (96 px)" in text
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
