@@ -201,6 +201,12 @@ class Process:
     """Variance that like schedules share by luck, in rows of a single run."""
 
     noise: float
+    row_noise: Floats
+    """Variance of each row beside what schedules share, (rows,)."""
+
+    single: NDArray[np.bool_]
+    """Which rows are single runs, (rows,)."""
+
     weights: Floats
     """Of the rows, such that a prediction is the mean plus worth times likeness @ weights."""
 
@@ -242,11 +248,14 @@ class Process:
         shared = float(np.clip(luck - noise, 0.0, (1 - LEAST_WORTH) * signal))
         single = np.isnan(known)
         matrix = matern(distances / length) * ((signal - shared) + shared * np.outer(single, single))
-        matrix += np.diag(np.where(single, noise, np.nan_to_num(known) + 1e-6))
-        factor = cho_factor(matrix, lower=True)
+        row_noise = np.where(single, noise, np.nan_to_num(known) + 1e-6)
+        factor = cho_factor(matrix + np.diag(row_noise), lower=True)
         mean = float(y.mean())
         weights = cho_solve(factor, y - mean)
-        return cls(x, float(length), float(signal - shared), shared, float(noise), weights, factor[0], mean)
+        return cls(
+            x=x, length=float(length), worth=float(signal - shared), luck=shared, noise=float(noise),
+            row_noise=row_noise, single=single, weights=weights, factor=factor[0], mean=mean,
+        )  # fmt: skip
 
     def distances(self, x: Floats) -> Floats:
         """How far one schedule lies from the rows, (rows,); the same for all outputs of an epoch."""
@@ -438,9 +447,11 @@ class Surrogate:
         process, key = self.processes[-1][0], ("landscape",)
         if key not in self._cache:
             rng = np.random.default_rng(derive(self.number, "landscape"))
-            draw = rng.standard_normal(2 * FREQUENCIES) * math.sqrt(process.worth)
-            noise = rng.standard_normal(len(process.x)) * math.sqrt(process.noise + process.luck)
-            seen = self._waves.of_schedules(process.x) @ draw + noise
+            draw, luck = rng.standard_normal((2, 2 * FREQUENCIES))
+            draw, luck = draw * math.sqrt(process.worth), luck * math.sqrt(process.luck)
+            waves = self._waves.of_schedules(process.x)
+            noise = rng.standard_normal(len(waves)) * np.sqrt(process.row_noise)
+            seen = waves @ draw + process.single * (waves @ luck) + noise
             self._cache[key] = draw
             self._cache["corrected",] = cho_solve((process.factor, True), seen)
         here = self._waves.of_schedules(places) @ self._cache[key]
