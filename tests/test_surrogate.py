@@ -11,7 +11,7 @@ from autofreeze.baselines import baselines
 from autofreeze.cost import run_work
 from autofreeze.errors import ConfigError
 from autofreeze.job import EpochRecord, Job
-from autofreeze.luck import Crossed, both_above, correlation_of, fit_luck
+from autofreeze.luck import Crossed, both_above, correlation_of, fit_luck, worth_of
 from autofreeze.metrics import pack_classes, score
 from autofreeze.recipes import gradual
 from autofreeze.regime import Regime
@@ -278,9 +278,15 @@ def test_a_correlation_of_margins_is_found_again():
 
 def test_runs_without_any_luck_in_common_have_no_correlation():
     rng = np.random.default_rng(0)
-    right = (rng.random((4, 24, 200)) < 0.85).astype(float)
+    right = (rng.random((4, 24, N)) < 0.85).astype(float)
     for values in Crossed(right, LABELS).correlations().values():
         assert abs(np.median(values)) < 0.1
+
+
+def test_a_share_is_worth_its_quantile_to_the_letter_and_is_finite_at_the_ends():
+    # Shrunk shares would pass for correlations: where nearly all is right, few pairs decide.
+    assert float(worth_of(95.0, 100.0)) == pytest.approx(norm.ppf(0.95))
+    assert worth_of(np.array([0.0, 50.0]), 50.0) == pytest.approx(norm.ppf([0.01, 0.99]))
 
 
 def test_the_parts_of_luck_that_were_put_in_are_found(tables):
@@ -336,3 +342,14 @@ def test_shared_luck_is_not_taken_for_worth():
     assert half.worth == pytest.approx(none.worth / 2, rel=0.1)
     at = half.distances(x[0])
     assert abs(half.at(at) - half.mean) < abs(none.at(at) - none.mean)
+
+
+def test_draws_of_the_landscape_differ_most_where_the_table_knows_least(surrogate):
+    known, unknown = surrogate.place(KNOWN), surrogate.place(NEW)
+    draws = [surrogate.drawn(number) for number in range(1, 30)]
+    at_known = np.array([one.truths(known) for one in draws])
+    at_unknown = np.array([one.truths(unknown) for one in draws])
+    assert 0 < at_known.std(0).max() < 0.02
+    assert at_known.std(0).max() < np.median(at_unknown.std(0))
+    assert at_known.mean(0) == pytest.approx(surrogate.truths(known), abs=0.01)
+    assert at_unknown.mean(0) == pytest.approx(surrogate.truths(unknown), abs=0.06)
