@@ -22,6 +22,9 @@ from autofreeze.values import Value
 NOT_BY_LUCK = 2.0
 """Standard errors that a lead in the search must exceed to be called one."""
 
+EVEN = 1e-4
+"""By how much steps between rates may differ in their logarithm: rates are kept to six digits."""
+
 Basis = Literal["fresh seeds", "search", ""]
 
 
@@ -44,6 +47,9 @@ class Side(Value):
 
     trials: int = 0
     """All of this kind that were run."""
+
+    pruned: int = 0
+    """Of these, those pruned because they were clearly behind."""
 
     lead: float | None = None
     """By how much the winner is better, in the metric's unit."""
@@ -107,8 +113,9 @@ def spread_of(schedule: Schedule) -> str | None:
     if max(rates) <= min(rates) * (1 + 1e-9):
         return "one"
     steps = [math.log(high / low) for low, high in pairwise(rates)]
-    even = max(steps) - min(steps) <= 1e-6 * max(abs(step) for step in steps)
-    return "decay" if even and steps[0] > 0 else "per_group"
+    mean = math.log(rates[-1] / rates[0]) / len(steps)
+    even = all(abs(step - mean) <= EVEN for step in steps)
+    return "decay" if even and mean > 0 else "per_group"
 
 
 FREEZE_FIRST = Question(
@@ -124,7 +131,7 @@ HOW_DEEP = Question(
     depth_of,
 )
 RATES = Question(
-    "one rate for the backbone, a decay, or rates by group?",
+    "one rate, a decay, or rates by group?",
     {"one": "one rate", "decay": "decay", "per_group": "rates by group"},
     {"one": "one rate", "decay": "a decay with depth", "per_group": "rates by group"},
     spread_of,
@@ -186,13 +193,19 @@ def _own_side(question: Question, result: StudyResult, best: TrialResult, own: s
         basis="search" if candidate is None else "fresh seeds",
         complete=len(complete),
         trials=len(run),
+        pruned=sum(one.ending is Ending.UNPROMISING for one in run),
     )
 
 
 def _other_side(question: Question, result: StudyResult, best: TrialResult, kind: str) -> Side:
     """Give the best of a kind that the winner is not of: among the candidates, else in the search."""
     run, complete = _trials_of(question, result, kind)
-    side = Side(kind=question.kinds[kind], complete=len(complete), trials=len(run))
+    side = Side(
+        kind=question.kinds[kind],
+        complete=len(complete),
+        trials=len(run),
+        pruned=sum(one.ending is Ending.UNPROMISING for one in run),
+    )
     found = result.confirmation
     by_number = {trial.number: trial for trial in result.trials}
     if found is not None:
@@ -306,8 +319,7 @@ def _sentence(
     result: StudyResult, mine: Side, tried: Mapping[str, Side], compared: Mapping[str, Side]
 ) -> str:
     reached = [side for side in tried.values() if side.value is not None]
-    lost = [f"{side.kind}: none of {counted(side.trials, 'trial')} was completed" for side in tried.values()
-            if side.value is None]  # fmt: skip
+    lost = [_none_complete(side) for side in tried.values() if side.value is None]
     if not reached:
         return "; ".join([f"{mine.kind}, with {mine.name}, and nothing to compare it with", *lost])
     if not compared:
@@ -323,6 +335,11 @@ def _sentence(
     ]
     head = "" if found.concluded else "not concluded: "
     return f"{head}{mine.kind}, with {mine.name}: " + "; ".join([*told, *lost])
+
+
+def _none_complete(side: Side) -> str:
+    pruned = f", {side.pruned} pruned as unpromising" if side.pruned else ""
+    return f"{side.kind}: none of {counted(side.trials, 'trial')} was completed{pruned}"
 
 
 def _in_search(side: Side) -> str:

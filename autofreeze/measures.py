@@ -303,13 +303,11 @@ def tell_robustness(metric: str, found: Sequence[Robustness]) -> str:
         return ""
     told = [
         f"{one.name}{' at its tuned rates' if one.tuned else ''} {one.near_own} of {one.trials} "
-        f"({one.near_best} of the best of all)"
+        f"({one.near_best})"
         for one in found
     ]
-    return (
-        f"trials within {margin(metric, NEAR_BEST)} of their recipe's best, pruned ones counted as not: "
-        + (", ".join(told))
-    )
+    near = f"trials within {margin(metric, NEAR_BEST)} of their recipe's best (of the best of all)"
+    return f"{near}, pruned ones counted as not: {', '.join(told)}"
 
 
 # The test split
