@@ -151,8 +151,8 @@ def answer(question: Question, result: StudyResult) -> Answer:
         )
     own = question.kind_of(best.schedule)
     if own is None:
-        words = "not asked: the best schedule trains no group of the backbone"
-        return Answer(question=question.text, answer="none", sentence=words, confirmed=False)
+        words = "the best schedule trains no group of the backbone"
+        return Answer(question=question.text, answer="not asked", sentence=words, confirmed=False)
     mine = _own_side(question, result, best, own)
     tried = {
         kind: side

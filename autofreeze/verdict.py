@@ -157,21 +157,17 @@ def headline(result: StudyResult) -> str:
         return f"best schedule so far ({how}): {told}{against}"
     seeds = counted(found.seeds, "fresh seed")
     dear = {one.number for one in result.trials if not one.affordable}
-    decisions = {one.decision for one in found.comparisons if one.against not in dear}
+    rivals = [one for one in found.comparisons if one.against not in dear]
+    decisions = {one.decision for one in rivals}
     if not decisions:
         return f"best schedule (confirmed on {seeds}, with no rival): {told}{against}"
     if decisions == {"no difference"}:
-        return (
-            f"no difference (confirmed on {seeds}): {_none_of(found.comparisons)} is more than "
-            f"{margin(result.metric, found.delta)} away from the simplest of the best: {told}"
-        )
+        others = "the other one is" if len(rivals) == 1 else f"the {len(rivals)} others are each"
+        within = f"{others} within {margin(result.metric, found.delta)} of the simplest of the best"
+        return f"no difference (confirmed on {seeds}): {within}: {told}"
     if "better" in decisions and "worse" not in decisions:
         return f"best schedule (confirmed on {seeds}): {told}{against}"
     return f"undecided after {seeds}; the simplest of those that lead: {told}{against}"
-
-
-def _none_of(comparisons: Sequence[Comparison]) -> str:
-    return "the other schedule, it" if len(comparisons) == 1 else f"none of the {len(comparisons)} others"
 
 
 def _value(metric: str, candidate: Candidate) -> str:

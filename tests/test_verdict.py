@@ -54,13 +54,15 @@ def test_six_seeds_that_choose_and_estimate_are_told_as_such(made_result):
 def test_a_tie_of_all_is_told_as_no_difference(made_result):
     said = verdict_of(made_result.result((0, 0.0, 0.005), (2, 0.0, 0.01), (3, 0.001, 0.008)))
     assert said.headline.startswith(
-        "no difference (confirmed on 12 fresh seeds): none of the 3 others is more than 1 pt away from the "
-        "simplest of the best: "
+        "no difference (confirmed on 12 fresh seeds): the 3 others are each within 1 pt of the simplest of "
+        "the best: "
     )
     assert "better" not in said.headline
     assert said.freeze_first.answer == "no difference"
     assert said.freeze_first.confirmed
     assert said.how_deep.answer == "no difference between the head alone and all of the backbone"
+    two = verdict_of(made_result.result((2, 0.0, 0.005)))
+    assert ": the other one is within 1 pt of the simplest of the best: train the head" in two.headline
 
 
 def test_what_no_seed_could_decide_is_told_as_undecided(made_result):
@@ -191,8 +193,8 @@ def test_a_winner_that_trains_the_head_alone_is_told_as_such(made_result):
     )
     said = verdict_of(made_result.result(confirmation=found))
     assert (said.freeze_first.answer, said.freeze_first.standing) == ("the head alone", "confirmed")
-    assert said.rates.answer == "none"
-    assert said.rates.sentence == "not asked: the best schedule trains no group of the backbone"
+    assert said.rates.answer == "not asked"
+    assert said.rates.sentence == "the best schedule trains no group of the backbone"
 
 
 def test_a_kind_without_a_candidate_leaves_the_answer_confirmed_in_part(made_result):
