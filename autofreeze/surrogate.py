@@ -340,6 +340,20 @@ class Surrogate:
         """
         return replace(self, number=number, _cache={}, _known={})
 
+    def enlarged(self, times: int) -> "Surrogate":
+        """Give the cell with as many times the images; schedules are worth what they were.
+
+        More images to train on would change that too. So it tells what more images to score would do.
+        """
+        n = len(self.facts.labels)
+        facts = self.facts.model_copy(
+            update={
+                "labels": self.facts.labels * times,
+                "train": tuple(image + turn * n for turn in range(times) for image in self.facts.train),
+            }
+        )
+        return replace(self, facts=facts, _cache={}, _known={})
+
     # What is true
 
     def truth(self, schedule: Schedule, regime: Regime) -> float:

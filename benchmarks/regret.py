@@ -67,6 +67,7 @@ def main() -> None:
     play.add_argument("--trials", type=int, default=24)
     play.add_argument("--confirm", type=int, default=24)
     play.add_argument("--folds", type=int, default=None)
+    play.add_argument("--times", type=int, default=1, help="as many times the images, to score more")
     real_command = commands.add_parser("real")
     real_command.add_argument("depth")
     real_command.add_argument("--times", type=int, default=400)
@@ -80,7 +81,7 @@ def main() -> None:
 def play_all(given: argparse.Namespace) -> None:
     """Play the searches that are missing."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    surrogate = fit_surrogate(read_table(given.breadth), read_table(given.depth))
+    surrogate = fit_surrogate(read_table(given.breadth), read_table(given.depth)).enlarged(given.times)
     space = SpaceSpec.load("default").resolve(surrogate.facts.groups, surrogate.facts.epochs)
     places = surrogate.place(some_schedules(space))
     known = given.lines.read_text().splitlines() if given.lines.exists() else []
@@ -149,6 +150,7 @@ def play_search(
         "trials": given.trials,
         "planned": given.confirm,
         "folds": len(splits),
+        "images": len(train),
         "endings": {ending.value: sum(one.ending is ending for one in results) for ending in Ending},
         "best_of_space": at_best,
         "best_of_trials": max(truths.values()),
@@ -226,7 +228,8 @@ def print_report(given: argparse.Namespace) -> None:
     first, facts = lines[0], breadth.facts
     print(f"### {facts.data}, {facts.model} ({facts.source}), {first['trials']} trials\n")
     print(
-        f"{len(lines)} replayed searches, {first['folds']} folds, at most {first['planned']} fresh seeds; "
+        f"{len(lines)} replayed searches, {first.get('images', len(facts.train))} images, "
+        f"{first['folds']} folds, at most {first['planned']} fresh seeds; "
         f"±: one standard error over the searches. Points of {facts.metric}.\n"
     )
     confirmed = [line for line in lines if "chosen" in line]
@@ -292,6 +295,8 @@ def print_claims(confirmed: list[dict[str, Any]]) -> None:
     baseline = [one["decision"] == "undecided" for one in comparisons if one["baseline"]]
     print(f"| of those with a baseline, *undecided* | {share(baseline)} | {len(baseline)} |")
     ends = [line["seeds"] for line in confirmed]
+    firm = [any(one["decision"] == "better" for one in line["comparisons"]) for line in confirmed]
+    print(f"| searches whose choice is better than something | {share(firm)} | {len(firm)} |")
     print(f"| ended with {', '.join(map(str, LOOKS))} seeds | ", end="")
     print(", ".join(f"{np.mean([end == look for end in ends]):.0%}" for look in LOOKS), "| |")
 
@@ -306,7 +311,7 @@ def print_baselines(lines: list[dict[str, Any]]) -> None:
         best = [line["chosen"] - line["tuned"][name] for line in confirmed if "tuned" in line]
         print(f"| {name} | {points(usual)} (n {len(usual)}) | {points(best)} (n {len(best)}) |")
     best = [line["chosen"] - max(line["tuned"].values()) for line in confirmed if "tuned" in line]
-    print(f"| the truly best of the tuned ones | | {points(best)} (n {len(best)}) |")
+    print(f"| the best of the tuned ones, chosen by the truth | | {points(best)} (n {len(best)}) |")
 
 
 def is_false(one: dict[str, Any]) -> bool:

@@ -353,3 +353,15 @@ def test_draws_of_the_landscape_differ_most_where_the_table_knows_least(surrogat
     assert at_known.std(0).max() < np.median(at_unknown.std(0))
     assert at_known.mean(0) == pytest.approx(surrogate.truths(known), abs=0.01)
     assert at_unknown.mean(0) == pytest.approx(surrogate.truths(unknown), abs=0.06)
+
+
+def test_with_more_images_a_mean_is_nearer_to_the_same_truth(surrogate):
+    large = surrogate.enlarged(4)
+    ids = np.random.default_rng(0).permutation(4 * N)
+    wide, narrow = Split(ids[4 * N_VAL :], ids[: 4 * N_VAL]), cut(0)
+    assert large.truth(NEW[0], REGIME) == surrogate.truth(NEW[0], REGIME)
+    misses = [
+        [one.drawn(k).score(job(NEW[0]), given) - one.drawn(k).truth(NEW[0], REGIME) for k in range(1, 25)]
+        for one, given in ((large, wide), (surrogate, narrow))
+    ]
+    assert np.std(misses[0]) < 0.8 * np.std(misses[1])
