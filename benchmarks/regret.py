@@ -370,7 +370,7 @@ def print_real(given: argparse.Namespace) -> None:
     means = np.nanmean(crossed.right, axis=(1, 2))
     best = int(np.argmax(means))
     errors = [mean_interval(rows, overlap=overlap).standard_error for rows in crossed.right]
-    unconfirmed, confirmed, optimism, claims = [], [], [], []
+    unconfirmed, plain, confirmed, optimism, claims = [], [], [], [], []
     rng = np.random.default_rng(0)
     for _ in range(given.times):
         order = rng.permutation(n_seeds)
@@ -380,6 +380,8 @@ def print_real(given: argparse.Namespace) -> None:
         picked = int(np.argmax(scores))
         unconfirmed.append(truth[best] - truth[picked])
         optimism.append(scores[picked] - truth[picked])
+        firsts = np.nanmean(crossed.right[:, seeds[: LOOKS[0]]], axis=(1, 2))
+        plain.append(truth[best] - truth[int(np.argmax(firsts))])
         chosen, comparisons = confirm_real(crossed.right[:, seeds], schedules, overlap)
         confirmed.append(truth[best] - truth[chosen])
         claims.append([one | {"true": truth[chosen] - truth[one["against"]]} for one in comparisons])
@@ -393,7 +395,8 @@ def print_real(given: argparse.Namespace) -> None:
     print("| | points |\n|---|---|")
     for name, values in (
         ("regret of the best by one run", unconfirmed),
-        ("regret of the confirmed choice", confirmed),
+        ("regret of the best mean of six seeds", plain),
+        ("regret of the confirmed choice: of six seeds the simplest within a standard error", confirmed),
         ("optimism of the best by one run", optimism),
     ):
         print(f"| {name} | {100 * float(np.mean(values)):.2f} |")
