@@ -197,6 +197,14 @@ def test_a_winner_that_trains_the_head_alone_is_told_as_such(made_result):
     assert said.rates.sentence == "the best schedule trains no group of the backbone"
 
 
+def test_an_answer_is_undecided_while_one_of_several_kinds_is(made_result):
+    trials = (*made_result.trials, made_result.trial(4, "last_groups", 0.8))
+    said = verdict_of(made_result.result((0, 0.0, 0.005), (4, 0.0, 0.05), trials=trials)).how_deep
+    assert said.answer == "undecided"
+    said = verdict_of(made_result.result((0, 0.05, 0.01), (4, 0.0, 0.05), trials=trials)).how_deep
+    assert said.answer == "undecided between a part of the backbone and all of the backbone"
+
+
 def test_a_kind_without_a_candidate_leaves_the_answer_confirmed_in_part(made_result):
     said = verdict_of(made_result.result((2, 0.03, 0.01), (3, 0.03, 0.01))).how_deep
     assert (said.answer, said.standing, said.confirmed) == ("all of the backbone", "unconfirmed", False)
@@ -509,6 +517,8 @@ def test_a_schedule_over_the_cost_allowed_is_no_answer(made_result):
     assert "behind full (over the cost allowed) on the seeds of the estimate: -4.0 pt" in said.headline
     assert (said.freeze_first.answer, said.freeze_first.sides[1].name) == ("freeze first", "trial 3 (full)")
     assert [one.affordable for one in said.front] == [True, True, False]
+    (other,) = verdict_of(made_result.result(**limited)).freeze_first.sides[1:]
+    assert (other.name, other.complete, other.trials) == ("trial 3 (full)", 1, 2)
     assert "allowed were 0.5 times" in _notes(said)
 
 
