@@ -238,11 +238,13 @@ def test_what_is_not_clearly_behind_stays():
 def test_one_left_behind_is_compared_on_the_first_look_s_seeds_and_cannot_win():
     found = candidates(0.5, 0.3, 0.9)
     gone = change(found, 2, merits=found[2].merits[:6], dropped=True)
+    first = look_at([found[0], found[1], change(found, 2, eligible=False)[2]], 6)
     for seeds in (12, 24):
         look = look_at(gone, seeds)
         assert look.chosen == 0
         against = next(one for one in look.comparisons if one.against == 2)
         assert against.seeds == (0, 6)
+        assert against == next(one for one in first.comparisons if one.against == 2)
         assert against.interval.estimate == pytest.approx(
             np.nanmean(found[0].merits[:6] - found[2].merits[:6])
         )
