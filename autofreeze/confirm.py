@@ -1,5 +1,6 @@
 """Confirmation: the finalists and the baselines that could win, on fresh seeds; then the test split, once."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -348,6 +349,7 @@ class Confirming:
         first, end = (0, LOOKS[0]) if look is None or runs.dropped_at is not None else look.estimate
         rested = [fresh for fresh in done if first <= fresh < end and not ends[fresh].diverged]
         mean = None if look is None else look.means.get(runs.number)
+        lowest, highest = (-math.inf, 0.0) if self._metric == "log_loss" else (0.0, 1.0)
         return Candidate(
             trial=runs.number,
             finalist=runs.finalist.finalist,
@@ -355,8 +357,8 @@ class Confirming:
             values=tuple(ends[fresh].value for fresh in done),
             mean=None if mean is None else mean.estimate,
             standard_error=None if mean is None else mean.standard_error,
-            low=None if mean is None else mean.low,
-            high=None if mean is None else mean.high,
+            low=None if mean is None else max(mean.low, lowest),
+            high=None if mean is None else min(mean.high, highest),
             dropped_at=runs.dropped_at,
             reason=runs.reason,
             work=self._work(runs),

@@ -3,7 +3,7 @@
 Commands that install or run the tests are left out. Figures follow from the processor (rounding, which
 training amplifies) and from the clock, so each number stands for any number; words, names and layout must
 be the same. Which schedule wins a close race follows from rounding too, so its sentence and drawing may be
-any. A line of ``…`` alone stands for any lines, ``…`` within a line for any text.
+any, and so may what a verdict on few images comes to. A line of ``…`` alone stands for any lines, ``…`` within a line for any text.
 """
 
 import os
@@ -20,7 +20,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"[+-]?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 DRAWN = re.compile("[·▁▂▃▄▅▆▇█]{8,}")
 DURATION = re.compile(r"# (?:h # min|min # s|h|min|s)\b")
-FOUND = "Best schedule found (unconfirmed):"
+FOUND = re.compile(
+    r"(?:Best schedule found \(unconfirmed\):|Best schedule \(confirmed|Undecided after|No difference).+\n"
+    r"(?:.+\n)*?(?=\s*\n|…)"
+)
+"""The sentence on the winner, which ends at the next empty line or ``…``."""
+
+ANSWER = re.compile(r"(?<=Freeze first, or not\?) .*|(?<=How deep\?) .*|(?<=a decay, or rates by group\?) .*")
 
 
 def sessions() -> list[tuple[str, str]]:
@@ -41,13 +47,14 @@ SESSIONS = sessions()
 
 def masked(line: str) -> str:
     """A line with any number for each number and time, any blocks for drawn ones, and single spaces."""
-    numbers = NUMBER.sub("#", DRAWN.sub("~", " ".join(line.split())))
+    line = ANSWER.sub("", " ".join(line.split()))
+    numbers = NUMBER.sub("#", DRAWN.sub("~", line))
     return DURATION.sub("# s", numbers)
 
 
 def without_winner(text: str) -> str:
-    """The text with the sentence on the winner cut, which ends at the next empty line or ``…``."""
-    return re.sub(re.escape(FOUND) + r"(?:.+\n)+?(?=\s*\n|…)", f"{FOUND}\n", text)
+    """The text with the sentence on the winner cut."""
+    return FOUND.sub("the winner\n", text)
 
 
 def pattern_of(output: str) -> re.Pattern[str]:
