@@ -88,12 +88,14 @@ def _on_fresh_seeds(result: StudyResult, rows: Sequence[Compared]) -> str:
     cells = [
         (
             f"**best: {escape(row.name)}**" if row.best else escape(row.name),
-            *(escape(cell) for cell in fresh_cells(result.metric, row)),
+            *figures,
+            escape(decision),
             figure(row.value),
             figure(row.log_loss),
             f"{row.work:,.0f}",
         )
         for row in rows
+        for *figures, decision in [fresh_cells(result.metric, row)]
     ]
     headings = (
         "schedule", escape(result.metric), "best leads by", "interval", "best is",
