@@ -16,9 +16,9 @@ LOOKS = (6, 12, 24)
 """Fresh seeds at each look."""
 
 LIMITS = {
-    6: {6: (2.05, 0.25)},
-    12: {6: (2.5, 0.3), 12: (2.05, 0.25)},
-    24: {6: (2.5, 0.3), 12: (2.3, 0.24), 24: (2.3, 0.24)},
+    6: {6: (2.1, 0.28)},
+    12: {6: (2.5, 0.33), 12: (2.1, 0.28)},
+    24: {6: (2.5, 0.33), 12: (2.3, 0.27), 24: (2.3, 0.27)},
 }
 """Fresh seeds planned -> seeds at a look -> standard errors from a difference to the ends of its interval
 with one comparison, and how many each doubling of the comparisons adds; see :func:`limit_at`.
