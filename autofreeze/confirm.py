@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -170,28 +171,27 @@ class Confirming:
         """Run what a look needs; gives the reason when it was cut short."""
         while True:
             late = seconds is not None and time.monotonic() - began >= seconds
-            missing = list(self._missing(seeds))
-            if not missing and not self._in_hand:
+            if not self._in_hand and next(self._missing(seeds), None) is None:
                 return ""
             reason = should_stop() or ("out of time" if late else "")
             if reason:
                 return reason
-            for job in missing:
-                if len(self._in_hand) >= self._executor.capacity:
-                    break
-                if job.key not in self._in_hand:
-                    self._in_hand[job.key] = job
-                    self._executor.submit(job)
+            room = max(self._executor.capacity - len(self._in_hand), 0)
+            for job in list(islice(self._missing(seeds), room)):
+                self._in_hand[job.key] = job
+                self._executor.submit(job)
             event = self._executor.next_event()
             self._handle(event)
             if self._observer and isinstance(event, Finished):
                 self._observer.confirming(*self._progress(seeds))
 
     def _missing(self, seeds: int) -> Iterator[Job]:
-        """Give the jobs that are not done: seed after seed, so that what is there is paired."""
+        """Give the jobs that are neither done nor in hand: seed after seed, so that what is there is paired."""
+        in_hand = {(job.trial, job.fresh) for job in self._in_hand.values()}
         for fresh in range(seeds):
             for runs in self._runs.values():
-                if runs.dropped_at is None and not runs.lost and not runs.is_done(fresh):
+                open_ = runs.dropped_at is None and not runs.lost and not runs.is_done(fresh)
+                if open_ and (runs.number, fresh) not in in_hand:
                     yield self._job(runs, fresh)
 
     def _progress(self, seeds: int) -> tuple[int, int]:

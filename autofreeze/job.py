@@ -70,7 +70,8 @@ class EpochRecord(Value):
     epoch broke off."""
 
     phase_start_loss: float
-    """Training loss over the first steps of the phase that the epoch ends in."""
+    """Training loss over the first steps of the phase that the epoch begins in: what its own loss is compared
+    with. A phase that begins within the epoch starts lower than the epoch's mean, by learning alone."""
 
     val_loss: float
     """Mean log loss over the validation images, without smoothing or class weights."""

@@ -450,9 +450,7 @@ def data_facts(bench: Workbench) -> dict[str, Any]:
         "fingerprint": dataset.fingerprint,
         "layout": dataset.layout,
         "classes": list(dataset.classes),
-        "class_images": np.bincount(
-            dataset.labels[dataset.train], minlength=len(dataset.classes)
-        ).tolist(),
+        "class_images": np.bincount(dataset.labels[dataset.train], minlength=len(dataset.classes)).tolist(),
         "images": {"train": len(dataset.train), "val": len(dataset.val), "test": len(dataset.test)},
         "folds": [{"train": len(split.train), "val": len(split.val)} for split in bench.splits],
         "findings": [finding.brief() for finding in bench.findings],

@@ -65,10 +65,6 @@ class _Progress:
     work: float = 0.0
     seconds: float = 0.0
 
-    @property
-    def phase_start_loss(self) -> float:
-        return float(np.mean(self.start_losses)) if self.start_losses else float("nan")
-
 
 def fit(
     model: nn.Module,
@@ -193,6 +189,8 @@ class _Run:
         for step in range(first, end):
             batch = batches[step - first]
             loss = self._step(step, epoch, batch, trained)
+            if step == first:
+                trained.start_losses = self.progress.start_losses
             if trained.diverged:
                 break
             trained.add(loss, len(batch))
@@ -285,7 +283,7 @@ class _Run:
             step=steps,
             train_loss=trained.mean_loss,
             train_top1=trained.top1,
-            phase_start_loss=self.progress.phase_start_loss,
+            phase_start_loss=trained.phase_start_loss,
             val_loss=val_loss,
             value=metrics.score(self.metric, labels, predicted, val_loss) if scored else float("nan"),
             predicted=metrics.pack_classes(predicted),
@@ -343,6 +341,9 @@ class _Trained:
 
     loss_sum: float = 0.0
     images: int = 0
+    start_losses: list[float] = field(default_factory=list)
+    """Losses of the first steps of the phase that the epoch begins in; a later phase has a list of its own."""
+
     hits: list[torch.Tensor] = field(default_factory=list)
     """Images classified rightly, by step; left on the device, so that no step waits for it."""
 
@@ -356,6 +357,10 @@ class _Trained:
     @property
     def mean_loss(self) -> float:
         return self.loss_sum / self.images if self.images and not self.diverged else float("nan")
+
+    @property
+    def phase_start_loss(self) -> float:
+        return float(np.mean(self.start_losses)) if self.start_losses else float("nan")
 
     @property
     def top1(self) -> float | None:

@@ -495,7 +495,8 @@ def test_wrong_input_is_told_in_plain_words(folder, tmp_path, capsys, given, wor
 
 
 SEARCH = (
-    "--confirm", "0", "--model", "test_resnet", "--from-scratch", "--image-size", "32", "--device", "cpu", "--trials", "1",
+    "--confirm", "0",
+    "--model", "test_resnet", "--from-scratch", "--image-size", "32", "--device", "cpu", "--trials", "1",
     "--epochs", "1", "--folds", "1",
 )  # fmt: skip
 

@@ -9,7 +9,8 @@ from autofreeze import api
 from autofreeze.display import Display
 
 GIVEN = {
-    "confirm": 0, "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1,
+    "confirm": 0,
+    "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1,
     "space": "quick", "folds": 1, "trials": 2,
 }  # fmt: skip
 

@@ -95,7 +95,8 @@ def test_an_estimate_is_told_no_finer_than_it_is_known(exact, words):
 
 
 GIVEN = {
-    "confirm": 0, "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1, "folds": 1,
+    "confirm": 0,
+    "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1, "folds": 1,
     "space": "quick",
 }  # fmt: skip
 

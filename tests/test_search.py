@@ -19,7 +19,8 @@ from autofreeze.task import Task
 from autofreeze.trial import Workbench
 
 GIVEN = {
-    "confirm": 0, "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 2,
+    "confirm": 0,
+    "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 2,
     "space": "quick", "folds": 2,
 }  # fmt: skip
 

@@ -17,11 +17,13 @@ from autofreeze.run import RunFolder
 from autofreeze.several import folder_names, gather
 
 GIVEN = {
-    "confirm": 0, "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1, "folds": 1,
+    "confirm": 0,
+    "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1, "folds": 1,
     "space": "quick", "trials": 2,
 }  # fmt: skip
 COMMAND = (
-    "--confirm", "0", "--model", "test_resnet", "--from-scratch", "--image-size", "32", "--device", "cpu", "--epochs", "1",
+    "--confirm", "0",
+    "--model", "test_resnet", "--from-scratch", "--image-size", "32", "--device", "cpu", "--epochs", "1",
     "--folds", "1", "--space", "quick", "--trials", "2",
 )  # fmt: skip
 

@@ -393,3 +393,26 @@ def test_a_few_steps_on_real_photos_hold_the_frozen_part_still_and_learn(real_da
     assert all(torch.equal(before[name], after[name]) for name in frozen)
     assert records[-1].train_loss < records[0].train_loss
     assert records[-1].value > 0.55
+
+
+def test_an_epoch_is_compared_with_the_start_of_the_phase_that_it_begins_in(begin, examples):
+    _, run = begin((1.5, 0), (1.5, 2), data=examples(n_train=80))  # the thaw falls into the second epoch
+    first, across, after = (record.phase_start_loss for record in run)
+    assert across == first
+    assert after != first
+
+
+def test_a_thaw_within_an_epoch_is_no_loss_spike(begin, examples):
+    # The head learns most before the thaw: the epoch's mean is far above what the next phase starts with.
+    _, run = begin((0.8, 0), (2.2, 2), lr=3e-2, data=examples(n_train=240), curve={"curve": "constant"})
+    record = next(run)
+    assert record.train_loss < record.phase_start_loss
+    assert why_unstable(record) == ""
+
+
+def test_the_share_of_training_images_that_were_right_is_counted_by_image(begin, examples):
+    own = examples(n_train=20)
+    model, run = begin((1.0, 0), lr=1e-30, data=own, regime=Regime(batch_size=8, views="none"))
+    (record,) = run
+    predicted, _ = evaluate(model, own, own.train, torch.device("cpu"))
+    assert record.train_top1 == pytest.approx(np.mean(predicted == own.labels[own.train]))
