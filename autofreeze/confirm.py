@@ -186,7 +186,7 @@ class Confirming:
                 self._observer.confirming(*self._progress(seeds))
 
     def _missing(self, seeds: int) -> Iterator[Job]:
-        """Give the jobs that are neither done nor in hand: seed after seed, so that what is there is paired."""
+        """Give the jobs neither done nor in hand: seed after seed, so that what is there is paired."""
         in_hand = {(job.trial, job.fresh) for job in self._in_hand.values()}
         for fresh in range(seeds):
             for runs in self._runs.values():

@@ -342,7 +342,7 @@ class _Trained:
     loss_sum: float = 0.0
     images: int = 0
     start_losses: list[float] = field(default_factory=list)
-    """Losses of the first steps of the phase that the epoch begins in; a later phase has a list of its own."""
+    """Losses of the first steps of the phase that the epoch begins in; a later phase has its own list."""
 
     hits: list[torch.Tensor] = field(default_factory=list)
     """Images classified rightly, by step; left on the device, so that no step waits for it."""

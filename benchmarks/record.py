@@ -4,9 +4,10 @@
     python benchmarks/record.py depth   DATA MODEL WEIGHTS OUT.jsonl [--seeds 24]
     python benchmarks/record.py pack    OUT.jsonl benchmarks/replay/NAME.jsonl.xz
 
-``breadth`` trains 160 schedules on the folds of a search with its seed: 140 points of a Sobol sequence over the
-default space, the 8 baselines, and 12 at rates that are meant to break a run. ``depth`` trains the baselines on
-24 fresh seeds, each of which decides order, head and split. A recording that was stopped goes on where it was.
+``breadth`` trains 160 schedules on the folds of a search with its seed: 140 points of a Sobol sequence over
+the default space, the 8 baselines, and 12 at rates that are meant to break a run. ``depth`` trains the
+baselines on 24 fresh seeds, each of which decides order, head and split. A recording that was stopped goes
+on where it was.
 """
 
 import argparse
@@ -180,8 +181,10 @@ def facts_of(bench: Workbench, given: argparse.Namespace) -> CellFacts:
         labels=tuple(dataset.labels.tolist()),
         train=tuple(dataset.train.tolist()),
         command=shlex.join(
-            ["python", "benchmarks/record.py", given.command, dataset.name, given.model]
-            + [Path(given.weights).name, "OUT", *sys.argv[6:]]
+            [
+                *("python", "benchmarks/record.py", given.command, dataset.name, given.model),
+                *(Path(given.weights).name, "OUT", *sys.argv[6:]),
+            ]
         ),
         versions=versions(),
         machine=machine(str(bench.device), 1),

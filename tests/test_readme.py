@@ -3,8 +3,8 @@
 Commands that install or run the tests are left out. Figures follow from the processor (rounding, which
 training amplifies) and from the clock, so each number stands for any number; words, names and layout must
 be the same. Which schedule wins a close race follows from rounding too, so its sentence and drawing may be
-any, and so may what a verdict on few images comes to. A line of ``…`` alone stands for any lines, ``…`` within
-a line for any text.
+any, and so may what a verdict on few images comes to. A line of ``…`` alone stands for any lines, ``…``
+within a line for any text.
 """
 
 import os
