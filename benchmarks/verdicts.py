@@ -4,8 +4,8 @@
     python benchmarks/verdicts.py table OUT
 
 DATA holds a folder for each set and weights/MODEL.imagenet.fp16.safetensors. Each search is the command
-line's own, preset quick (16 trials, six fresh seeds): over one fold where there are 2,000 images, at 64 px (48
-where the images have 32); at 96 px over five folds and 6 epochs where there are 250. One that was stopped
+line's own, preset quick (16 trials, six fresh seeds): over one fold where there are 2,000 images, at 64 px
+(48 where the images have 32); at 96 px over five folds and 6 epochs where there are 250. One that was stopped
 goes on where it was. About two hours on two cores.
 """
 
