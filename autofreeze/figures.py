@@ -79,8 +79,13 @@ class Shown(Value):
 
 
 def shown_candidate(metric: str, candidate: Candidate) -> Shown:
-    """Give a candidate's mean and interval as people read them; see :func:`shown_mean`."""
-    if metric != "log_loss" or candidate.mean is None:
-        return Shown(mean=candidate.mean, low=candidate.low, high=candidate.high)
-    low, high = (None if end is None else -end for end in (candidate.high, candidate.low))
-    return Shown(mean=-candidate.mean, low=low, high=high)
+    """Give a candidate's mean and interval as people read them, no end beyond what can be; see above."""
+    low, high, most = candidate.low, candidate.high, 1.0
+    if metric == "log_loss":
+        low, high = (None if end is None else -end for end in (high, low))
+        most = math.inf
+    return Shown(
+        mean=shown_mean(metric, candidate),
+        low=None if low is None else max(low, 0.0),
+        high=None if high is None else min(high, most),
+    )

@@ -39,6 +39,21 @@ def test_a_confirmed_winner_is_told_with_its_interval_and_against_whom(made_resu
     )
 
 
+@pytest.mark.parametrize(
+    ("metric", "mean", "low", "high", "shown"),
+    [
+        ("top1", 0.94, 0.85, 1.03, "0.940 (0.850 to 1.000)"),
+        ("log_loss", -1.2, -1.5, 0.1, "1.200 (0.000 to 1.500)"),
+    ],
+)
+def test_no_end_of_a_values_interval_lies_beyond_what_can_be(made_result, metric, mean, low, high, shown):
+    winner = made_result.candidate(1, mean, low=low, high=high)
+    said = verdict_of(
+        made_result.result(confirmation=made_result.confirmation(candidates=(winner,)), metric=metric)
+    )
+    assert f"; {metric} {shown}" in said.headline
+
+
 def test_six_seeds_that_choose_and_estimate_are_told_as_such(made_result):
     found = made_result.confirmation(
         *ALL, planned=6, seeds=6, choice_seeds=6, estimate_seeds=(0, 6), own_split=True
