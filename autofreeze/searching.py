@@ -255,7 +255,7 @@ class SearchSession:
             try:
                 with self.display.shown() if self.display else nullcontext():
                     cut_short = study.search(self._limits(seconds), should_stop)
-                    self._write(study.results, cut_short)
+                    self._write(study.results, cut_short or (UNDER_WAY if self.options.confirm else ""))
                     if not should_stop():
                         self._confirm(folder, study, seconds, should_stop)
             except (AutofreezeError, KeyboardInterrupt) as error:

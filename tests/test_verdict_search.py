@@ -8,7 +8,7 @@ from autofreeze import api
 from autofreeze.cli import main
 from autofreeze.errors import ConfigError
 from autofreeze.report.files import read_report
-from autofreeze.results import Ending
+from autofreeze.results import UNDER_WAY, Ending
 
 GIVEN = {
     "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1,
@@ -70,6 +70,23 @@ def test_going_on_trains_nothing_and_does_not_read_the_test_split_again(
         update={"seconds": 0.0}
     )
     assert len(reads(cache)) == 1
+
+
+def test_a_report_read_while_the_confirmation_runs_says_that_it_is_under_way(
+    class_folders, tmp_path, monkeypatch
+):
+    seen = []
+
+    def look(self, *_):
+        seen.append(read_report(tmp_path / "run"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autofreeze.confirm.Confirming.confirm", look)
+    with pytest.raises(KeyboardInterrupt):
+        api.search(class_folders, out=tmp_path / "run", **{**GIVEN, "trials": 1})
+    (report,) = seen
+    assert (report.cut_short, len(report.trials)) == (UNDER_WAY, 1)
+    assert read_report(tmp_path / "run").cut_short == "interrupted"
 
 
 def test_the_models_that_were_kept_for_the_test_split_are_gone(confirmed):
