@@ -33,7 +33,7 @@ from autofreeze import looks
 from autofreeze.intervals import Interval, crossed_bootstrap, paired_interval, spread_of
 from autofreeze.looks import Look, Scored, limit_at, take_look
 from autofreeze.metrics import merits
-from autofreeze.tables import read_table
+from autofreeze.recorded.tables import read_table
 
 IMAGE, CANDIDATE_IMAGE, SEED_IMAGE, REST = 0.70, 0.14, 0.04, 0.12
 """Variances of the latent parts; together 1."""

@@ -22,10 +22,10 @@ from autofreeze import recipes
 from autofreeze.baselines import baselines
 from autofreeze.job import Job
 from autofreeze.provenance import machine, versions
+from autofreeze.recorded.tables import CellFacts, RecordedRun, line_of_run, read_table, write_table
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
-from autofreeze.tables import CellFacts, RecordedRun, line_of_run, read_table, write_table
 from autofreeze.task import Task
 from autofreeze.trial import Workbench, run
 

@@ -4,7 +4,7 @@
     python benchmarks/regret.py real   DEPTH [--times 400]
     python benchmarks/regret.py report BREADTH DEPTH LINES.jsonl
 
-``play`` searches on a surrogate of two recorded tables (``autofreeze/surrogate.py``), each time on another
+``play`` searches on a surrogate of two recorded tables (``autofreeze/recorded/``), each time on another
 draw of images and of the landscape between the recorded schedules, with another seed; a line for each search.
 It goes on where it was. ``report`` prints Markdown, the surrogate's own error beside. ``real`` needs no
 surrogate: it chooses among the schedules of a depth table by some of its seeds, and takes the rest for the
@@ -31,15 +31,17 @@ from autofreeze.executors.replay import ReplayExecutor
 from autofreeze.intervals import mean_interval
 from autofreeze.job import Job
 from autofreeze.looks import LOOKS, Scored, take_look
-from autofreeze.luck import Crossed
+from autofreeze.recorded.fidelity import measure_error
+from autofreeze.recorded.fitting import fit_surrogate
+from autofreeze.recorded.luck import Crossed
+from autofreeze.recorded.surrogate import Surrogate
+from autofreeze.recorded.tables import read_table
 from autofreeze.results import Ending, rank
 from autofreeze.run import RunFolder
 from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.splits import Split, scoring_splits
 from autofreeze.study import Limits, Study
-from autofreeze.surrogate import Surrogate, fit_surrogate, measure_error
-from autofreeze.tables import read_table
 
 DELTA = 0.01
 GOAL = 0.003

@@ -11,14 +11,16 @@ from autofreeze.baselines import baselines
 from autofreeze.cost import run_work
 from autofreeze.errors import ConfigError
 from autofreeze.job import EpochRecord, Job
-from autofreeze.luck import Crossed, both_above, correlation_of, fit_luck, worth_of
 from autofreeze.metrics import pack_classes, score
 from autofreeze.recipes import gradual
+from autofreeze.recorded.fidelity import measure_error
+from autofreeze.recorded.fitting import fit_surrogate
+from autofreeze.recorded.landscape import Process
+from autofreeze.recorded.luck import Crossed, both_above, correlation_of, fit_luck, worth_of
+from autofreeze.recorded.tables import CellFacts, RecordedRun, RecordedTable
 from autofreeze.regime import Regime
 from autofreeze.splits import Split
 from autofreeze.stability import why_unstable
-from autofreeze.surrogate import Process, fit_surrogate, measure_error
-from autofreeze.tables import CellFacts, RecordedRun, RecordedTable
 
 GROUPS = ("stem", "layer1", "layer2", "head")
 SHARES = (0.4, 0.3, 0.2, 0.1)
@@ -299,8 +301,8 @@ def test_the_parts_of_luck_that_were_put_in_are_found(tables):
 
 
 def test_simulated_runs_vary_and_agree_as_the_recorded_ones(surrogate, tables, monkeypatch):
-    monkeypatch.setattr("autofreeze.surrogate.FOLDS", 4)
-    monkeypatch.setattr("autofreeze.surrogate.DRAWS", 2)
+    monkeypatch.setattr("autofreeze.recorded.fidelity.FOLDS", 4)
+    monkeypatch.setattr("autofreeze.recorded.fidelity.DRAWS", 2)
     error = measure_error(surrogate, *tables)
     recorded, simulated = error.paired_spread
     assert simulated == pytest.approx(recorded, rel=0.35)

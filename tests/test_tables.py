@@ -8,7 +8,7 @@ import pytest
 
 from autofreeze.errors import ConfigError
 from autofreeze.metrics import score
-from autofreeze.tables import CellFacts, RecordedRun, line_of_run, read_table, write_table
+from autofreeze.recorded.tables import CellFacts, RecordedRun, line_of_run, read_table, write_table
 
 REPLAY = Path(__file__).parents[1] / "benchmarks" / "replay"
 SHIPPED = sorted(REPLAY.glob("*.jsonl.xz"))

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from autofreeze.tables import RecordedRun, RecordedTable
+from autofreeze.recorded.tables import RecordedRun, RecordedTable
 from autofreeze.values import Value
 
 Floats = NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""Recorded runs, and what lies between them, to be played again."""
