@@ -2,10 +2,8 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,19 +12,19 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from autofreeze import metrics, recipes
-from autofreeze.arms import ArmSampler, arm_wanted, arms_of
-from autofreeze.baselines import Baseline, baseline_quota, baselines, tuned_rate, with_rate
-from autofreeze.confirmation import Arm, arm_of
+from autofreeze.baselines import baseline_quota
+from autofreeze.confirmation import arm_of
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
 from autofreeze.job import EpochRecord, Job, settings_digest
+from autofreeze.proposals import Proposal, Proposals
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
 from autofreeze.results import Ending, TrialResult, rank
 from autofreeze.run import RunFolder
-from autofreeze.samplers import NEED_ALL_AXES, SamplerName, make_sampler
+from autofreeze.samplers import SamplerName
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space
@@ -137,23 +135,17 @@ class Study:
     ) -> None:
         self._run = run
         self._study = run.study
-        self._space = space
         self._executor = executor
         self._labels = labels
         self._splits = tuple(splits)
         self._seed = seed
-        self._sampler: SamplerName = sampler
         self._metric: metrics.MetricName = metric
         self._prune = prune
         self._observer = observer
         self._run_work, self._max_work = run_work, max_work
-        self._arms = arms_of(space)
+        self._proposals = Proposals(run.study, space, sampler, seed, lambda: self.results)
         self._effective_images = [metrics.effective_images(metric, labels[split.val]) for split in splits]
         self._curves = read_records(run.path)
-        self._baselines = {
-            baseline.name: baseline
-            for baseline in baselines(space.n_backbone, space.epochs, space.fixed_regime.optimizer)
-        }
         self._live: dict[int, LiveTrial] = {}
         self._results: dict[int, TrialResult] = {
             trial.number: _read_result(trial) for trial in self._study.trials if trial.state.is_finished()
@@ -193,8 +185,9 @@ class Study:
             TrainingError: The first trials all failed.
         """
         began = time.monotonic()
-        self._enqueue_baselines(baseline_quota(limits.trials))
-        self._adopt()
+        self._proposals.enqueue_baselines(baseline_quota(limits.trials))
+        for proposal in self._proposals.running():
+            self._begin(proposal)
         while True:
             reason = should_stop() or self._out_of_time(limits, began)
             if reason:
@@ -202,9 +195,9 @@ class Study:
             while len(self._live) < self._executor.capacity and self._asked() < limits.trials:
                 if self._dear() >= MOST_DEAR * limits.trials:
                     return "hardly a schedule of the space can be afforded (--max-cost)"
-                self._begin_next()
-            while len(self._live) < self._executor.capacity and self._begin_tuning(limits):
-                pass
+                self._begin(self._proposals.ask())
+            while len(self._live) < self._executor.capacity and self._tuning_left(limits):
+                self._begin(self._proposals.ask_tuning(limits.tuned, limits.trials))
             if not self._live:
                 return ""
             self._handle(self._executor.next_event())
@@ -212,142 +205,39 @@ class Study:
     def _out_of_time(self, limits: Limits, began: float) -> str:
         if limits.seconds is None or time.monotonic() - began < limits.seconds:
             return ""
-        left = self._asked() < limits.trials or self._next_tuning(limits) is not None
+        left = self._asked() < limits.trials or self._tuning_left(limits)
         return "out of time" if self._live or left else ""
 
     def _asked(self) -> int:
         """Trials of the search so far: neither those of a tuning, nor those that were too dear to run."""
-        trials = self._study.get_trials(deepcopy=False)
-        asked = [one for one in trials if one.state != TrialState.WAITING and "tuned" not in one.user_attrs]
-        return len(asked) - self._dear()
+        return self._proposals.asked() - self._dear()
 
     def _dear(self) -> int:
         return sum(result.ending is Ending.TOO_DEAR for result in self._results.values())
 
-    # Asking
+    def _tuning_left(self, limits: Limits) -> bool:
+        return self._proposals.tuning_left(limits.tuned, limits.trials)
 
-    def _enqueue_baselines(self, quota: int) -> None:
-        """Put the baselines first, as many as the number of trials allows.
+    # Beginning
 
-        Those that are missing come now: a search killed early has not queued all, and one that is taken up
-        again may have been granted more trials.
-        """
-        trials = self._study.get_trials(deepcopy=False)
-        queued = {
-            name
-            for trial in trials
-            if (name := trial.user_attrs.get("baseline")) and "tuned" not in trial.user_attrs
-        }
-        for baseline in self._baselines.values():
-            if baseline.name in queued:
-                continue
-            placed = self._space.place(baseline.params)
-            if placed is None and self._sampler in NEED_ALL_AXES:
-                continue
-            if len(queued) >= quota:
-                return
-            queued.add(baseline.name)
-            self._study.enqueue_trial(
-                placed or {}, user_attrs={"baseline": baseline.name, "in_space": placed is not None}
-            )
-
-    def _begin_next(self) -> None:
-        """Ask for a trial and submit its first fold; take over the result of an equal one."""
-        number = self._next_number()
-        self._suggest_and_begin(number, self._study.ask)
-
-    def _suggest_and_begin(self, number: int, make_trial: Callable[[], optuna.Trial]) -> None:
-        self._study.sampler = self._make_sampler(number)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = make_trial()
-            schedule, regime = self._suggest(trial)
-        trial.set_user_attr("schedule", schedule.model_dump_json())
-        trial.set_user_attr("regime", regime.model_dump_json())
-        if self._is_too_dear(trial, schedule, regime):
-            return
-        self._begin(trial, schedule, regime)
-
-    def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Make the sampler of one trial; it keeps to one arm when that has had less than its third."""
-        sampler = make_sampler(self._sampler, self._seed, number)
-        if len(self._arms) < 2:
-            return sampler
-        before = [one for one in self.results if one.number < number and not one.tuned]
-        counts: dict[Arm, int] = dict.fromkeys(self._arms, 0)
-        for result in before:
-            counts[arm_of(result.schedule)] += 1
-        arm = arm_wanted(counts, len(before))
-        return sampler if arm is None else ArmSampler(sampler, self._space, arm, derive(self._seed, number))
-
-    def _is_too_dear(self, trial: optuna.Trial, schedule: Schedule, regime: Regime) -> bool:
-        """Tell a schedule that may not be afforded as a violated constraint, untrained."""
-        live = LiveTrial(trial, schedule, regime, trial.user_attrs.get("baseline"), len(self._splits))
-        if live.baseline or self._is_affordable(live):
-            return False
-        assert self._max_work is not None
-        assert self._run_work is not None
-        work = self._run_work(schedule, regime)
-        self._live[live.number] = live
-        trial.set_constraint("affordable", work / self._max_work - 1)
-        reason = f"a run takes {work:,.0f} forward-equivalents, {self._max_work:,.0f} are allowed"
-        self._end(live, self._result(live, Ending.TOO_DEAR, reason), TrialState.PRUNED)
-        return True
-
-    def _is_affordable(self, live: LiveTrial) -> bool:
-        if self._max_work is None or self._run_work is None:
-            return True
-        return self._run_work(live.schedule, live.regime) <= self._max_work
-
-    def _begin_tuning(self, limits: Limits) -> bool:
-        """Begin the next trial by which a baseline's rate is tuned; False when there is none left."""
-        following = self._next_tuning(limits)
-        if following is None:
-            return False
-        name, turn = following
-        attributes = {"baseline": name, "in_space": False, "tuned": turn}
-        self._study.enqueue_trial({}, user_attrs=attributes)
-        self._begin_next()
-        return True
-
-    def _next_tuning(self, limits: Limits) -> tuple[str, int] | None:
-        """Say which baseline is tuned next, and which of its rates comes."""
-        trials = self._study.get_trials(deepcopy=False)
-        begun = {
-            (one.user_attrs["baseline"], one.user_attrs["tuned"])
-            for one in trials
-            if "tuned" in one.user_attrs
-        }
-        pairs = ((name, turn) for name in limits.tuned for turn in range(limits.trials))
-        return next((pair for pair in pairs if pair not in begun), None)
-
-    def _next_number(self) -> int:
-        trials = self._study.get_trials(deepcopy=False)
-        waiting = (trial.number for trial in trials if trial.state == TrialState.WAITING)
-        return next(waiting, len(trials))
-
-    def _suggest(self, trial: optuna.Trial) -> tuple[Schedule, Regime]:
-        name = trial.user_attrs.get("baseline")
-        if name is None or trial.user_attrs["in_space"]:
-            return self._space.suggest(trial)
-        turn = trial.user_attrs.get("tuned")
-        baseline = self._baselines[name]
-        return self._outside(baseline if turn is None else with_rate(baseline, tuned_rate(self._space, turn)))
-
-    def _outside(self, baseline: Baseline) -> tuple[Schedule, Regime]:
-        """Build a baseline that the space does not reach, as it is, with the space's fixed regime."""
-        schedule = recipes.gradual(self._space.groups, self._space.epochs, **baseline.params)
-        return schedule, self._space.fixed_regime
-
-    def _begin(self, trial: optuna.Trial, schedule: Schedule, regime: Regime) -> None:
-        attributes = trial.user_attrs
-        live = LiveTrial(trial, schedule, regime, attributes.get("baseline"), len(self._splits))
-        live.tuned = "tuned" in attributes
+    def _begin(self, proposal: Proposal) -> None:
+        """Submit a trial's first fold, or the one it had come to; take over the result of an equal one."""
+        live = LiveTrial(
+            proposal.trial,
+            proposal.schedule,
+            proposal.regime,
+            proposal.baseline,
+            len(self._splits),
+            tuned=proposal.tuned,
+        )
         live.curves = {
             fold: list(curve) for (number, fold), curve in self._curves.items() if number == live.number
         }
-        trial.set_user_attr("digest", settings_digest(schedule, regime))
         self._live[live.number] = live
+        if not (live.baseline or self._is_affordable(live)):
+            self._end_too_dear(live)
+            return
+        live.optuna_trial.set_user_attr("digest", settings_digest(live.schedule, live.regime))
         twin = self._twin(live)
         if twin is not None:
             self._take_over(live, twin)
@@ -371,6 +261,21 @@ class Study:
         if live.number in self._live:
             self._judge_trial(live)
 
+    def _work_of_run(self, live: LiveTrial) -> float:
+        """Forward-equivalents of one run; none where nobody counts them."""
+        return 0.0 if self._run_work is None else self._run_work(live.schedule, live.regime)
+
+    def _is_affordable(self, live: LiveTrial) -> bool:
+        return self._max_work is None or self._work_of_run(live) <= self._max_work
+
+    def _end_too_dear(self, live: LiveTrial) -> None:
+        """Tell a schedule that may not be afforded as a violated constraint, untrained."""
+        assert self._max_work is not None
+        work = self._work_of_run(live)
+        self._constrain(live, "affordable", work / self._max_work - 1)
+        reason = f"a run takes {work:,.0f} forward-equivalents, {self._max_work:,.0f} are allowed"
+        self._end(live, self._result(live, Ending.TOO_DEAR, reason), TrialState.PRUNED)
+
     def _twin(self, live: LiveTrial) -> TrialResult | None:
         """Find an ended trial with the same schedule and regime."""
         digest = settings_digest(live.schedule, live.regime)
@@ -381,29 +286,6 @@ class Study:
                     continue  # a baseline is trained to its end
                 return result
         return None
-
-    def _adopt(self) -> None:
-        """Take up the trials that a dead search left running, each from its last epoch."""
-        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if frozen.number in self._live:
-                continue
-            attributes = frozen.user_attrs
-            if "regime" not in attributes:
-                # Killed between ask and suggest: the same sampler draws it again.
-                self._suggest_and_begin(frozen.number, partial(self._redraw, frozen))
-                continue
-            trial = optuna.Trial(self._study, frozen._trial_id)
-            schedule = Schedule.model_validate_json(attributes["schedule"])
-            self._begin(trial, schedule, Regime.model_validate_json(attributes["regime"]))
-
-    def _redraw(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
-        """Take up a trial of which some parameters were drawn: the next draws are those it would have had."""
-        trial = optuna.Trial(self._study, frozen._trial_id)
-        fixed = frozen.system_attrs.get("fixed_params", {})
-        for name, distribution in frozen.distributions.items():
-            if name not in (*trial.relative_params, *fixed) and not distribution.single():
-                self._study.sampler.sample_independent(self._study, frozen, name, distribution)
-        return trial
 
     # Judging
 
@@ -493,7 +375,7 @@ class Study:
             return True
         arm = arm_of(live.schedule)
         complete = (one for one in self._results.values() if one.ending is Ending.COMPLETE)
-        return arm in self._arms and sum(arm_of(one.schedule) == arm for one in complete) < BY_ARM
+        return arm in self._proposals.arms and sum(arm_of(one.schedule) == arm for one in complete) < BY_ARM
 
     def _merits(self, ends: Sequence[EpochRecord]) -> NDArray[np.float64]:
         """Share out the metric to the images of the first folds, from the last record of each."""
@@ -514,11 +396,11 @@ class Study:
     def _complete(self, live: LiveTrial) -> None:
         result = self._result(live, Ending.COMPLETE)
         assert result.value is not None
-        self._constrain(live, 0.0)
+        self._constrain(live, "stable", 0.0)
         self._end(live, result, TrialState.COMPLETE)
 
     def _end_pruned(self, live: LiveTrial, ending: Ending, reason: str) -> None:
-        self._constrain(live, 1.0 if ending is Ending.UNSTABLE else 0.0)
+        self._constrain(live, "stable", 1.0 if ending is Ending.UNSTABLE else 0.0)
         self._end(live, self._result(live, ending, reason), TrialState.PRUNED)
 
     def _fail(self, live: LiveTrial, error: str, details: str) -> None:
@@ -545,7 +427,7 @@ class Study:
         spent = {"same_as": origin, "work": 0.0, "seconds": 0.0}
         result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
         unstable = twin.ending is Ending.UNSTABLE
-        self._constrain(live, 1.0 if unstable else 0.0)
+        self._constrain(live, "stable", 1.0 if unstable else 0.0)
         for number, record in enumerate(self._curves.get((origin, 0), ())):
             self._report(live, record, number)
         complete = twin.ending is Ending.COMPLETE
@@ -556,10 +438,10 @@ class Study:
         if record.is_finite and step not in self._kept(live).intermediate_values:
             live.optuna_trial.report(record.value, step)
 
-    def _constrain(self, live: LiveTrial, violation: float) -> None:
-        """Tell Optuna how far stability is violated, once."""
-        if "stable" not in self._kept(live).constraints:
-            live.optuna_trial.set_constraint("stable", violation)
+    def _constrain(self, live: LiveTrial, name: str, violation: float) -> None:
+        """Tell Optuna how far a constraint is violated, once."""
+        if name not in self._kept(live).constraints:
+            live.optuna_trial.set_constraint(name, violation)
 
     def _kept(self, live: LiveTrial) -> optuna.trial.FrozenTrial:
         """Give what the study's storage holds of a trial."""

@@ -61,7 +61,7 @@ def open_study(tmp_path, made_up):
 
     def make(
         name="run", *, runner=None, space=FLAT, sampler="tpe", seed=0, folds=2, epochs=3.0, resume=False,
-        prune=True, metric="top1", executor=None, labels=LABELS,
+        prune=True, metric="top1", executor=None, labels=LABELS, **more,
     ):  # fmt: skip
         calls = Calls([])
 
@@ -81,6 +81,7 @@ def open_study(tmp_path, made_up):
             sampler=sampler,
             metric=metric,
             prune=prune,
+            **more,
         )
         return folder, study, calls
 
@@ -650,3 +651,62 @@ def test_each_arm_has_two_trials_that_are_trained_to_their_end_though_they_are_b
     assert any(one.ending is Ending.UNPROMISING for one in study.results)
     finalists = [one for one in study.finalists() if one.finalist]
     assert [arm_of(one.trial.schedule) for one in finalists].count("at_once") == 2
+
+
+def depth_of(schedule, _):
+    return float(sum(lr is not None for lr in schedule.phases[-1].lrs))
+
+
+def test_a_schedule_that_is_too_dear_is_told_as_a_violated_constraint_and_not_counted(open_study):
+    folder, study, calls = open_study(run_work=depth_of, max_work=2.0)
+    study.search(Limits(12))
+    dear = [one for one in study.results if one.ending is Ending.TOO_DEAR]
+    assert dear
+    assert len(study.results) == 12 + len(dear)
+    trained = {job.trial for job in calls.jobs}
+    for one in dear:
+        assert one.number not in trained
+        trial = folder.study.trials[one.number]
+        assert trial.state == TrialState.PRUNED
+        assert trial.constraints["affordable"] == depth_of(one.schedule, None) / 2 - 1 > 0
+    assert all(depth_of(one.schedule, None) <= 2 for one in study.results if one.affordable)
+
+
+def test_a_dear_trial_that_was_not_told_yet_is_not_trained_after_a_kill(open_study, monkeypatch):
+    def killed(self, live):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_end_too_dear", killed)
+        folder, study, _ = open_study(run_work=depth_of, max_work=2.0)
+        with pytest.raises(KeyboardInterrupt):
+            study.search(Limits(12))
+    folder.close()
+    number = len(folder.study.trials) - 1
+    assert folder.study.trials[number].state == TrialState.RUNNING
+    _, again, calls = open_study(run_work=depth_of, max_work=2.0, resume=True)
+    again.search(Limits(12))
+    assert again.results[number].ending is Ending.TOO_DEAR
+    assert number not in {job.trial for job in calls.jobs}
+
+
+def test_baselines_are_tuned_after_the_search_by_as_many_trials_that_the_sampler_never_sees(open_study):
+    folder, study, _ = open_study()
+    study.search(Limits(6, tuned=("full", "linear_probe")))
+    tuned = [one for one in study.results if one.tuned]
+    assert [one.number for one in tuned] == list(range(6, 18))
+    assert [one.baseline for one in tuned] == ["full"] * 6 + ["linear_probe"] * 6
+    assert len({one.schedule.phases[0].lrs[-1] for one in tuned[:6]}) == 6
+    assert all(folder.study.trials[one.number].params == {} for one in tuned)
+
+
+def test_a_rate_that_was_queued_as_the_search_was_killed_is_tried_once(open_study):
+    folder, study, _ = open_study()
+    study.search(Limits(3))
+    folder.study.enqueue_trial({}, user_attrs={"baseline": "full", "in_space": False, "tuned": 0})
+    folder.close()
+    _, again, _ = open_study(resume=True)
+    again.search(Limits(3, tuned=("full",)))
+    tuned = [one for one in again.results if one.tuned]
+    assert [one.number for one in tuned] == [3, 4, 5]
+    assert len({one.schedule.phases[0].lrs for one in tuned}) == 3
