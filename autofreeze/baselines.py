@@ -16,11 +16,6 @@ from autofreeze.space import Space
 SGD_FACTOR = 30.0
 """SGD with momentum wants rates about this much higher than AdamW (ranges in arXiv 2211.09359)."""
 
-BASELINES = (
-    "linear_probe", "full", "lp_ft", "fastai", "full_decay", "last_block", "gradual", "frozen_stem",
-)  # fmt: skip
-"""Their names, in the order of :func:`baselines`."""
-
 BASELINE_SHARE = 0.2
 """Share of a search's trials that may go to baselines."""
 
@@ -100,6 +95,10 @@ def baselines(n_backbone: int, epochs: float, optimizer: OptimizerName = "adamw"
         Baseline(name, words, {**at_once, "head_lr": head_lr * factor, **params})
         for name, words, head_lr, params in points
     )
+
+
+BASELINES = tuple(one.name for one in baselines(1, 1.0))
+"""Their names, in order: the same for every backbone and length of run."""
 
 
 def baseline_quota(trials: int) -> int:

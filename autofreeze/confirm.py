@@ -1,6 +1,5 @@
 """Confirmation: the finalists and the baselines that could win, on fresh seeds; then the test split, once."""
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -48,11 +47,11 @@ class _Runs:
     dropped_at: int | None = None
     """Seeds after which a look left it behind."""
 
-    lost: bool = False
-    """Whether a run of it failed or broke off: it has no score."""
+    left_behind: str = ""
+    """Why it did."""
 
-    reason: str = ""
-    """Why it was left behind or lost."""
+    failed: str = ""
+    """Why a run failed in this session; the next one tries it again."""
 
     @property
     def number(self) -> int:
@@ -63,14 +62,19 @@ class _Runs:
         return bool(curve) and curve[-1].last  # type: ignore[index]
 
     @property
-    def broken(self) -> str:
-        """Why a run could not be finished; empty when all could."""
+    def lost(self) -> str:
+        """Why it has no score: a run failed, or broke off; empty when it has."""
         broken = (
             f"broke off on fresh seed {fresh}: {curve[-1].diverged}"
             for fresh, curve in sorted(self.curves.items())
             if curve and curve[-1].diverged
         )
-        return next(broken, "")
+        return self.failed or next(broken, "")
+
+    @property
+    def runs_on(self) -> bool:
+        """Whether it is worth further seeds."""
+        return self.dropped_at is None and not self.lost
 
 
 class Confirming:
@@ -190,12 +194,11 @@ class Confirming:
         in_hand = {(job.trial, job.fresh) for job in self._in_hand.values()}
         for fresh in range(seeds):
             for runs in self._runs.values():
-                open_ = runs.dropped_at is None and not runs.lost and not runs.is_done(fresh)
-                if open_ and (runs.number, fresh) not in in_hand:
+                if runs.runs_on and not runs.is_done(fresh) and (runs.number, fresh) not in in_hand:
                     yield self._job(runs, fresh)
 
     def _progress(self, seeds: int) -> tuple[int, int]:
-        going = [runs for runs in self._runs.values() if runs.dropped_at is None and not runs.lost]
+        going = [runs for runs in self._runs.values() if runs.runs_on]
         return sum(runs.is_done(fresh) for runs in going for fresh in range(seeds)), len(going) * seeds
 
     def _job(self, runs: _Runs, fresh: int) -> Job:
@@ -221,19 +224,18 @@ class Confirming:
             case Finished(job):
                 del self._in_hand[job.key]
                 if not runs.is_done(event.job.fresh):
-                    self._leave(runs, "a run ended before its schedule did")
-                elif runs.broken:
-                    self._leave(runs, runs.broken)
+                    runs.failed = "a run ended before its schedule did"
                 if not self._keeps_model(event.job.fresh):
                     self._run.drop_checkpoint(job)
             case Failed(job, error):
                 del self._in_hand[job.key]
                 self._run.drop_checkpoint(job)
-                self._leave(runs, f"failed on fresh seed {job.fresh}: {error}")
+                runs.failed = f"failed on fresh seed {job.fresh}: {error}"
+        if runs.lost:
+            self._stop_runs(runs)
 
-    def _leave(self, runs: _Runs, reason: str) -> None:
-        """Leave a candidate behind that cannot be finished; what it has in hand is stopped."""
-        runs.lost, runs.reason = True, reason
+    def _stop_runs(self, runs: _Runs) -> None:
+        """Stop what a candidate has in hand that cannot be finished."""
         for job in [job for job in self._in_hand.values() if job.trial == runs.number]:
             del self._in_hand[job.key]
             self._executor.stop(job)
@@ -241,8 +243,7 @@ class Confirming:
 
     def _keeps_model(self, fresh: int) -> bool:
         """Whether the test split may be read by this run's model: its checkpoint then spares a training."""
-        before = (0, *LOOKS)
-        firsts = {0} if self._planned == LOOKS[0] else set(before[1:-1])
+        firsts = (0,) if self._planned == LOOKS[0] else LOOKS[:-1]
         return any(first <= fresh < first + TEST_SEEDS for first in firsts)
 
     def drop_models(self) -> None:
@@ -261,11 +262,12 @@ class Confirming:
             delta=self._delta,
             overlap=self._overlap(),
             strata=self._strata(),
+            unit="nats" if self._metric == "log_loss" else "points",
         )
         for number, reason in look.dropped.items():
             if not self._runs[number].lost:
                 self._runs[number].dropped_at = seeds
-                self._runs[number].reason = reason
+                self._runs[number].left_behind = reason
         if self._observer:
             self._observer.looked(look)
         return look
@@ -282,7 +284,7 @@ class Confirming:
             merits=merits,
             complexity=runs.finalist.complexity,
             log_loss=float(np.mean([end.val_loss for end in ends])) if ends else None,
-            broken=runs.lost,
+            broken=bool(runs.lost),
             dropped=runs.dropped_at is not None,
             eligible=runs.finalist.trial.affordable,
         )
@@ -349,7 +351,6 @@ class Confirming:
         first, end = (0, LOOKS[0]) if look is None or runs.dropped_at is not None else look.estimate
         rested = [fresh for fresh in done if first <= fresh < end and not ends[fresh].diverged]
         mean = None if look is None else look.means.get(runs.number)
-        lowest, highest = (-math.inf, 0.0) if self._metric == "log_loss" else (0.0, 1.0)
         return Candidate(
             trial=runs.number,
             finalist=runs.finalist.finalist,
@@ -357,10 +358,10 @@ class Confirming:
             values=tuple(ends[fresh].value for fresh in done),
             mean=None if mean is None else mean.estimate,
             standard_error=None if mean is None else mean.standard_error,
-            low=None if mean is None else max(mean.low, lowest),
-            high=None if mean is None else min(mean.high, highest),
+            low=None if mean is None else mean.low,
+            high=None if mean is None else mean.high,
             dropped_at=runs.dropped_at,
-            reason=runs.reason,
+            reason=runs.lost or runs.left_behind,
             work=self._work(runs),
             run_work=float(np.mean([one.work for one in ends.values()])) if ends else 0.0,
             **self._averages([ends[fresh] for fresh in rested], rested),

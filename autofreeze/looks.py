@@ -30,6 +30,7 @@ in 100. They are wide because the winner is the best of several partly by luck w
 NO_BETTER_THAN = 1.0
 """Standard errors within which the simpler and cheaper schedule wins."""
 
+Unit = Literal["points", "nats"]
 Decision = Literal["better", "worse", "no difference", "undecided"]
 
 
@@ -165,6 +166,7 @@ def take_look(
     delta: float,
     overlap: float,
     strata: NDArray[np.int64] | None = None,
+    unit: Unit = "points",
 ) -> Look:
     """Choose on the earlier seeds, estimate on the later ones, and say who is left behind.
 
@@ -181,6 +183,7 @@ def take_look(
         delta: Half-width of *no difference*, in the metric's unit.
         overlap: Validation images by training images; 0 where all seeds have the same split.
         strata: Class of each image where the metric weighs classes alike; see ``intervals``.
+        unit: What a lead is told in: percentage points, or nats.
     """
     first = seeds == LOOKS[0]
     earlier = LOOKS[max(LOOKS.index(seeds) - 1, 0)]
@@ -227,7 +230,9 @@ def take_look(
         )
     last = next_look(seeds, planned) is None
     if first and not last:
-        dropped |= _left_behind(chosen, running, comparisons, choice, overlap=overlap, strata=strata)
+        dropped |= _left_behind(
+            chosen, running, comparisons, choice, overlap=overlap, strata=strata, unit=unit
+        )
     rivals = {one.trial for one in running if one.eligible}
     open_ = any(
         one.decision == "undecided" or (one.decision == "worse" and one.against in rivals)
@@ -293,6 +298,7 @@ def _left_behind(
     *,
     overlap: float,
     strata: NDArray[np.int64] | None,
+    unit: Unit,
 ) -> dict[int, str]:
     """Say who is clearly behind the chosen one and not the best of its arm."""
     stays = set()
@@ -303,7 +309,13 @@ def _left_behind(
     behind = {one.against: one.interval for one in comparisons if one.decision == "better"}
     return {
         one.trial: f"behind trial {chosen.trial} after {seeds[1]} fresh seeds by "
-        f"{behind[one.trial].estimate:.4f} ({behind[one.trial].low:.4f} to {behind[one.trial].high:.4f})"
+        f"{_lead_words(behind[one.trial], unit)}"
         for one in running
         if one.trial in behind and one.trial not in stays
     }
+
+
+def _lead_words(interval: Interval, unit: Unit) -> str:
+    ends = interval.estimate, interval.low, interval.high
+    lead, low, high = (f"{end:.3f}" if unit == "nats" else f"{100 * end:.1f}" for end in ends)
+    return f"{lead} {unit} ({low} to {high})"

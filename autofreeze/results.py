@@ -133,20 +133,6 @@ class StudyResult(Value):
         return any(one.ending is Ending.COMPLETE and one.affordable for one in self.trials)
 
     @property
-    def tuned(self) -> tuple[TrialResult, ...]:
-        """Of each baseline whose rate was tuned, the best."""
-        names = dict.fromkeys(trial.baseline for trial in self.trials if trial.tuned)
-        found = (
-            max(
-                (one for one in self.trials if one.tuned and one.baseline == name and one.value is not None),
-                key=rank,
-                default=None,
-            )
-            for name in names
-        )
-        return tuple(one for one in found if one is not None)
-
-    @property
     def work(self) -> float:
         """Forward-equivalents spent on all trials."""
         return sum(trial.work for trial in self.trials)

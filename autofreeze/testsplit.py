@@ -43,6 +43,7 @@ def read_test_split(
     Returns:
         The confirmation with the test values: means over the models of each schedule.
     """
+    assert found.chosen is not None
     key = digest_of(
         [found.chosen, {str(number): [job.recipe_digest for job in own] for number, own in jobs.items()}]
     )
@@ -77,7 +78,7 @@ def _kept(file: Path) -> dict[str, Any]:
 
 def _read(
     jobs: Mapping[int, Sequence[Job]],
-    chosen: int | None,
+    chosen: int,
     bench: Workbench,
     folder: RunFolder,
     progress: Progress | None,
@@ -98,5 +99,5 @@ def _read(
     tell(READING, len(pairs), len(pairs))
     values = {number: float(np.mean(own)) for number, own in scores.items()}
     by = f"confirmation in {folder.path}"
-    reads = note_read(bench.cache_folder, bench.dataset.fingerprint, by=by, value=values[chosen or 0])
+    reads = note_read(bench.cache_folder, bench.dataset.fingerprint, by=by, value=values[chosen])
     return {"values": {str(number): value for number, value in values.items()}, "reads": reads}

@@ -1,6 +1,7 @@
 """Confirmation: who runs on which fresh seeds, what is kept, and what is concluded."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from autofreeze.confirm import Confirming
 from autofreeze.errors import ConfigError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.finalists import Finalist
+from autofreeze.looks import Scored, take_look
 from autofreeze.metrics import pack_classes, score
 from autofreeze.records import read_fresh_records, read_records
 from autofreeze.results import Ending, TrialResult
@@ -250,3 +252,27 @@ def test_a_broken_schedule_stays_out_of_later_looks(begin, made_up):
     assert found.seeds == 24
     assert 1 not in {one.against for one in found.comparisons}
     assert found.candidate(1).mean is None
+
+
+def test_what_broke_off_before_a_kill_stays_out_after_it(begin, made_up):
+    runner, turns = Runner(made_up, CLEAR, broken={0: 1}), iter(range(10**6))
+    first = begin(runner, 6)
+    first.confirm(should_stop=lambda: "interrupted" if next(turns) > 30 else "")
+    assert any(job.trial == 0 and job.fresh == 1 for job in runner.jobs)
+    first._run.close()
+    rest = Runner(made_up, CLEAR)  # and would not break off again
+    found = begin(rest, 6, resume=True).confirm()
+    assert not [job for job in rest.jobs if job.trial == 0]
+    assert found.chosen != 0
+    assert "broke off on fresh seed 1" in found.candidate(0).reason
+
+
+@pytest.mark.parametrize("unit", ["points", "nats"])
+def test_why_somebody_is_left_behind_is_told_in_the_metrics_unit(unit):
+    rng = np.random.default_rng(0)
+    merits = {0: 0.9 + 0.01 * rng.random((6, 200)), 1: 0.4 + 0.01 * rng.random((6, 200))}
+    look = take_look(
+        [Scored(trial, "at_once", scores) for trial, scores in merits.items()],
+        seeds=6, planned=12, delta=0.01, overlap=0.25, unit=unit,
+    )  # fmt: skip
+    assert re.search(r"by (50\.\d|0\.50\d|0\.49\d|49\.\d) " + unit, look.dropped[1])
