@@ -155,7 +155,7 @@ def _layer_numbers(model: nn.Module, *, coarse: bool) -> Mapping[str, int]:
         )
     try:
         numbers: Mapping[str, int] = group_parameters(model, matcher(coarse=coarse), reverse=True)
-    except (AssertionError, NotImplementedError) as error:
+    except (AssertionError, NotImplementedError) as error:  # how timm's models refuse, RDNet's for one
         kind = "coarse" if coarse else "fine"
         raise BackboneError(
             f"timm gives no {kind} layers for this model ({error})", where=_arch(model)
