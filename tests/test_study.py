@@ -643,8 +643,8 @@ def test_each_arm_has_two_trials_that_are_trained_to_their_end_though_they_are_b
     def curve(job):
         return made_up.curve(job, skill=0.95 if arm_of(job.schedule) == "freeze_first" else 0.1)
 
-    _, study, _ = open_study(runner=curve, folds=1)
-    study.search(Limits(30))
+    _, study, _ = open_study(runner=curve)
+    study.search(Limits(12))  # two baselines, one of each arm
     complete = [one for one in study.results if one.ending is Ending.COMPLETE]
     behind = [one for one in complete if arm_of(one.schedule) == "at_once"]
     assert len(behind) >= 2

@@ -6,6 +6,7 @@ import pytest
 
 from autofreeze import api
 from autofreeze.cli import main
+from autofreeze.confirm import Confirming
 from autofreeze.errors import ConfigError
 from autofreeze.report.files import read_report
 from autofreeze.results import UNDER_WAY, Ending
@@ -87,6 +88,26 @@ def test_a_report_read_while_the_confirmation_runs_says_that_it_is_under_way(
     (report,) = seen
     assert (report.cut_short, len(report.trials)) == (UNDER_WAY, 1)
     assert read_report(tmp_path / "run").cut_short == "interrupted"
+
+
+def test_a_confirmation_that_was_cut_short_reads_no_test_split_before_it_is_through(
+    class_folders, tmp_path, monkeypatch
+):
+    run_until = Confirming._run_until
+
+    def cut(self, seeds, *more):
+        return "out of time" if seeds > 6 else run_until(self, seeds, *more)
+
+    given = {**GIVEN, "trials": 2, "confirm": 12, "cache_folder": str(tmp_path / "cache")}
+    with monkeypatch.context() as patch:
+        patch.setattr(Confirming, "_run_until", cut)
+        found = api.search(class_folders, out=tmp_path / "run", **given).confirmation
+    assert found.chosen is not None
+    assert found.cut_short == "out of time"
+    assert not reads(tmp_path / "cache")
+    whole = api.search(class_folders, out=tmp_path / "run", resume=True, **given).confirmation
+    assert (whole.cut_short, whole.seeds) == ("", 12)
+    assert len(reads(tmp_path / "cache")) == 1
 
 
 def test_the_models_that_were_kept_for_the_test_split_are_gone(confirmed):
