@@ -23,9 +23,9 @@ LIMITS = {
 """Fresh seeds planned -> seeds at a look -> standard errors from a difference to the ends of its interval
 with one comparison, and how many each doubling of the comparisons adds; see :func:`limit_at`.
 
-Chosen by simulation (``benchmarks/limits.py``: begun with ``choose``, mended by ``measure``), so that something
-false is said of at most 5 searches in 100. They are wide because the winner is the best of several partly by
-luck with the same images.
+Chosen by simulation (``benchmarks/limits.py``: begun with ``choose``, mended by ``measure``), so that
+something false is said of at most 5 searches in 100. They are wide because the winner is the best of several
+partly by luck with the same images.
 """
 
 NO_BETTER_THAN = 1.0
