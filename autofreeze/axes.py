@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from autofreeze.documents import Document
 from autofreeze.regime import Regime
 from autofreeze.values import Value, did_you_mean, explain, refuse_bool
-from autofreeze.views import PARTNER_VIEWS
+from autofreeze.views import PARTNER_VIEWS, VIEW_WORDS, crops
 
 Scalar = bool | int | float | str
 Shape = Literal["flat", "one_block", "chain_thaw"]
@@ -73,7 +73,7 @@ WORD_AXES: dict[str, tuple[Scalar, ...]] = {
     **{name: get_args(field.annotation) for name, field in Regime.model_fields.items()
        if get_origin(field.annotation) is Literal},
 }  # fmt: skip
-"""Axes over words -> the words. They have no low and no high."""
+"""Axes over words -> the words. They have no low and no high, and neither has ``views``."""
 
 AXIS_WORDS: dict[str, str] = {
     "warmup_epochs": "epochs at the start in which only the head trains",
@@ -95,7 +95,8 @@ AXIS_WORDS: dict[str, str] = {
     "momentum": "of SGD, with Nesterov's correction",
     "label_smoothing": "share of the target spread over all classes",
     "class_weights": "balanced weighs each class by the inverse of its share",
-    "views": "augmentation: none, or a horizontal flip of every other view",
+    "views": "augmentation: none, flip, or crops: K prepared by image (bank:K), or ever new ones (online)",
+    "erase": "share of the crops in which a random rectangle is erased; for bank:K and online",
     "norm": "BatchNorm of trainable groups: follow the batches, or keep its statistics (eval)",
 }
 """Axis -> what it is, in a line."""
@@ -123,6 +124,7 @@ def read_axes(data: Mapping[str, Any], document: Document, shape: Shape) -> tupl
     known = [*SCHEDULE_AXES[shape], *REGIME_AXES]
     axes: dict[str, Axis] = {}
     problems = []
+    wrong: set[str] = set()
     for name, value in data.items():
         line = document.line_of(name)
         head = f"{line}: {name}" if line else name
@@ -133,10 +135,26 @@ def read_axes(data: Mapping[str, Any], document: Document, shape: Shape) -> tupl
         else:
             axis, found = _read_axis(name, value)
             problems += [f"{head}{problem}" for problem in found]
+            wrong |= {name} if found else set()
             if axis is not None:
                 axes[name] = axis
     problems += [f"{name}: missing" for name in NEEDED if name not in data]
+    if not wrong & {"views", "erase"}:
+        line = document.line_of("erase")
+        problems += [f"{line}: {one}" if line else one for one in problems_of_erase(axes)]
     return axes, problems
+
+
+def problems_of_erase(axes: Mapping[str, Axis]) -> list[str]:
+    """Refuse to erase where no views are crops. Beside views that are, others simply do not use it."""
+    erase, views = axes.get("erase", 0), axes.get("views", Regime().views)
+    options = views.options if isinstance(views, Choice) else (views,)
+    if erase == 0 or any(crops(str(option)) for option in options):
+        return []
+    return [
+        f"erase: only in crops is anything erased, and views is {' or '.join(map(str, options))}: "
+        "choose bank:K or online, or leave erase out"
+    ]
 
 
 def _partner_reason(name: str) -> str:
@@ -149,8 +167,8 @@ def _partner_reason(name: str) -> str:
 def _read_axis(name: str, value: Any) -> tuple[Axis | None, list[str]]:
     """Read one axis; problems start with ``.key: `` or ``: ``."""
     if isinstance(value, dict):
-        if name in WORD_AXES:
-            words = ", ".join(str(option) for option in WORD_AXES[name])
+        if name in WORD_AXES or name == "views":
+            words = VIEW_WORDS if name == "views" else ", ".join(str(option) for option in WORD_AXES[name])
             return None, [f": got a range; must be one or a list of {words}"]
         try:
             axis = Range.model_validate(value)
@@ -222,7 +240,8 @@ def _problems_of_value(name: str, value: Scalar) -> list[str]:
     try:
         # Strict, so that neither true nor '32' counts as a number; 32.0 may stand for 32.
         whole = isinstance(value, float) and value.is_integer()
-        Regime.model_validate({name: int(value) if whole else value}, strict=True)
+        beside = {"views": "online"} if name == "erase" else {}
+        Regime.model_validate({**beside, name: int(value) if whole else value}, strict=True)
     except ValidationError as error:
         return [f": {line.partition(': ')[2]}" for line in explain(error)]
     return []

@@ -15,6 +15,7 @@ from autofreeze.phrases import counted, listed
 from autofreeze.results import Ending, StudyResult, TrialResult
 from autofreeze.schedule import format_rate
 from autofreeze.space import Space, SpaceSpec
+from autofreeze.views import crops
 
 NEAR = 0.05
 """Share of a range, of its logarithm where it is drawn on one, that counts as its end."""
@@ -163,6 +164,7 @@ def _fixed(space: Space) -> list[str]:
             "group_offset": True,
             "depth_ratio": not decays and not by_group,
             "momentum": regime.optimizer == "adamw" and "optimizer" not in space.searched,
+            "erase": not crops(regime.views) and "views" not in space.searched,
         }
         if name in space.searched or idle.get(name, False):
             continue

@@ -1,13 +1,26 @@
 """The regime: everything about a training run that is not its schedule."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from autofreeze import views as view_names
 from autofreeze.values import Value
-from autofreeze.views import View
 
 OptimizerName = Literal["adamw", "sgd"]
+
+
+def _known_view(view: str) -> str:
+    if problem := view_names.problem_of(view):
+        raise ValueError(problem)
+    return view
+
+
+View = Annotated[
+    str,
+    AfterValidator(_known_view),
+    Field(json_schema_extra={"pattern": f"^({view_names.VIEW_PATTERN})$"}),
+]
 
 
 class Regime(Value):
@@ -31,7 +44,25 @@ class Regime(Value):
     """``balanced`` weighs each class by the inverse of its share in the training part."""
 
     views: View = "flip"
-    """Augmentation: none, or a horizontal flip of every other view."""
+    """Augmentation: ``none``; a horizontal ``flip`` of every other view; random crops, also flipped, of which
+    ``bank:K`` prepares K by image and ``online`` makes new ones each epoch."""
+
+    erase: float = Field(default=0.0, ge=0, le=1, allow_inf_nan=False)
+    """Share of the crops in which a random rectangle is erased (arXiv 1708.04896)."""
 
     norm: Literal["follow", "eval"] = "follow"
     """BatchNorm of trainable groups: train with them, or keep the pretrained statistics throughout."""
+
+    @model_validator(mode="after")
+    def _erases_crops(self) -> Self:
+        if self.erase and not view_names.crops(self.views):
+            raise ValueError(
+                f"erase: got {self.erase:g}, and views is {self.views}; only in crops is anything erased: "
+                "choose bank:K or online, or leave erase out"
+            )
+        return self
+
+    @property
+    def for_training(self) -> Self:
+        """The same, with the views that a training on its own uses: online ones instead of a bank."""
+        return self.model_copy(update={"views": view_names.for_training(self.views)})

@@ -31,6 +31,11 @@ from autofreeze.errors import ConfigError
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value, did_you_mean
+from autofreeze.views import crops
+
+AS_USUAL = ("optimizer", "views", "erase")
+"""Axes of which a baseline takes what is usual, where it may: its rates are for one optimizer, and what is
+compared with should see the images as people show them."""
 
 
 class Trial(Protocol):
@@ -172,17 +177,18 @@ class Space:
     def fixed_regime(self) -> Regime:
         """The regime with its fixed axes, and the defaults of those that are searched.
 
-        Of an optimizer that is searched, the default where it is an option, else the first one.
+        Of an optimizer and of views that are searched, the default where it is an option, else the first one.
         """
         fixed: dict[str, Any] = {
             name: axis
             for name, axis in self.axes.items()
             if name in REGIME_AXES and not isinstance(axis, Range | Choice)
         }
-        searched = self.axes.get("optimizer")
-        if isinstance(searched, Choice) and Regime().optimizer not in searched.options:
-            fixed["optimizer"] = searched.options[0]
-        return Regime(**fixed)
+        for name in AS_USUAL:
+            searched = self.axes.get(name)
+            if isinstance(searched, Choice) and getattr(Regime(), name) not in searched.options:
+                fixed[name] = searched.options[0]
+        return _regime(fixed)
 
     def build(self, params: Mapping[str, Any]) -> tuple[Schedule, Regime]:
         """Build the schedule and the regime of a point of the space.
@@ -191,7 +197,7 @@ class Space:
             params: A value for each axis of :attr:`axes`; axes that are left out keep their defaults.
         """
         values = dict(params)
-        regime = Regime(**{name: values.pop(name) for name in REGIME_AXES if name in values})
+        regime = _regime({name: values.pop(name) for name in REGIME_AXES if name in values})
         offsets = [values.pop(f"group_offset_{turn + 1}", 1.0) for turn in range(self.n_backbone)]
         if self.spec.shape == "flat":
             return recipes.gradual(self.groups, self.epochs, group_offsets=offsets, **values), regime
@@ -209,8 +215,9 @@ class Space:
         placed: dict[str, Any] = {}
         for name, axis in self.axes.items():
             if name not in params:
-                if name == "optimizer" and isinstance(axis, Choice):
-                    placed[name] = self.fixed_regime.optimizer  # the one that the rates are for
+                usual = _nearest(axis, getattr(self.fixed_regime, name)) if name in AS_USUAL else None
+                if usual is not None and isinstance(axis, Range | Choice):
+                    placed[name] = usual
                 elif isinstance(axis, Range | Choice):
                     placed[name] = _middle(axis)
                 continue
@@ -270,6 +277,12 @@ class Space:
                 )
             return int(number)
         return value
+
+
+def _regime(values: Mapping[str, Any]) -> Regime:
+    """Build a regime. Views that are no crops do not use ``erase``: points that differ in it are one run."""
+    usual = {} if crops(values.get("views", Regime().views)) else {"erase": 0.0}
+    return Regime(**{**values, **usual})
 
 
 def distinct_lengths_step(low: float, high: float) -> float:

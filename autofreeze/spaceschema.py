@@ -23,6 +23,7 @@ from autofreeze.axes import (
     Range,
 )
 from autofreeze.regime import Regime
+from autofreeze.views import crops
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -43,7 +44,7 @@ def space_schema() -> dict[str, Any]:
         "required": list(NEEDED),
         "properties": {"shape": shape, **{name: _axis(name) for name in (*names, *REGIME_AXES)}},
         "additionalProperties": False,
-        "allOf": [_only(shape, axes) for shape, axes in SCHEDULE_AXES.items()],
+        "allOf": [*(_only(shape, axes) for shape, axes in SCHEDULE_AXES.items()), _only_crops_are_erased()],
     }
 
 
@@ -55,10 +56,19 @@ def _only(shape: str, axes: tuple[str, ...]) -> dict[str, Any]:
     return {"if": condition, "then": {"propertyNames": {"enum": ["shape", *axes, *REGIME_AXES]}}}
 
 
+def _only_crops_are_erased() -> dict[str, Any]:
+    """Allow ``erase`` only where some views are crops."""
+    one = {"type": "string", "pattern": "^(bank:.*|online)$"}
+    some = {"properties": {"views": {"anyOf": [one, {"type": "array", "contains": one}]}}}
+    needed = {} if crops(Regime().views) else {"required": ["views"]}
+    erases = {"properties": {"erase": {"not": {"const": 0}}}, "required": ["erase"]}
+    return {"if": erases, "then": some | needed}
+
+
 def _axis(name: str) -> dict[str, Any]:
     value = _value(name)
     kinds = [value, {"type": "array", "minItems": 1, "items": value}]
-    if name not in WORD_AXES:
+    if name not in WORD_AXES and name != "views":
         kinds.append(_range(name, value))
     schema: dict[str, Any] = {"description": AXIS_WORDS[name], "anyOf": kinds}
     default: Axis | None = (DEFAULTS | Regime().model_dump()).get(name)

@@ -21,7 +21,15 @@ from autofreeze.regime import Regime
         ({"label_smoothing": 1}, "label_smoothing: got 1; must be less than 1"),
         ({"label_smoothing": math.nan}, "label_smoothing: got nan"),
         ({"class_weights": "equal"}, "class_weights: got 'equal'"),
-        ({"views": "mixup"}, "views: got 'mixup'; must be 'none' or 'flip'"),
+        ({"views": "mixup"}, "views: got 'mixup'; must be none, flip, bank:K with K in 2..99"),
+        ({"views": "bank:1"}, "views: got 'bank:1'; must be none, flip, bank:K with K in 2..99"),
+        ({"views": 8}, "views: got 8; must be text"),
+        ({"views": "online", "erase": 1.5}, "erase: got 1.5; must be less than or equal to 1"),
+        ({"views": "online", "erase": math.nan}, "erase: got nan"),
+        (
+            {"erase": 0.25},
+            "erase: got 0.25, and views is flip; only in crops is anything erased: choose bank:K or",
+        ),
         ({"norm": "train"}, "norm: got 'train'; must be 'follow' or 'eval'"),
         ({"weight-decay": 0.1}, "weight-decay: unknown; did you mean weight_decay?"),
     ],
@@ -34,10 +42,18 @@ def test_a_setting_out_of_range_is_refused(settings, words):
 
 def test_all_wrong_settings_are_told_at_once():
     with pytest.raises(ConfigError) as caught:
-        Regime.parse({"optimizer": "adam", "batch_size": 0, "normm": "eval"})
-    assert len(caught.value.problems) == 3
+        Regime.parse({"optimizer": "adam", "batch_size": 0, "normm": "eval", "views": "bank:0", "erase": 2})
+    assert len(caught.value.problems) == 5
+
+
+@pytest.mark.parametrize(
+    ("views", "trained"), [("none", "none"), ("flip", "flip"), ("bank:4", "online"), ("online", "online")]
+)
+def test_a_training_on_its_own_makes_new_views_instead_of_a_bank(views, trained):
+    regime = Regime(views=views, batch_size=7)
+    assert regime.for_training == Regime(views=trained, batch_size=7)
 
 
 def test_a_regime_comes_back_equal_from_json():
-    regime = Regime(optimizer="sgd", batch_size=7, weight_decay=1e-5, norm="eval", views="none")
+    regime = Regime(optimizer="sgd", batch_size=7, weight_decay=1e-5, norm="eval", views="bank:8", erase=0.25)
     assert Regime.model_validate_json(regime.model_dump_json()) == regime

@@ -232,6 +232,34 @@ def test_a_regime_may_be_searched_by_lists_and_ranges():
     assert all(0 <= regime.label_smoothing <= 0.2 and 0.5 <= regime.momentum <= 0.95 for regime in regimes)
 
 
+def test_views_that_are_no_crops_do_not_use_erase_so_that_equal_runs_are_one():
+    fitted = space(HEAD + "views: [flip, bank:8, online]\nerase: {low: 0.1, high: 0.5}\n")
+    regimes = [fitted.suggest(trial)[1] for trial in trials(60)]
+    by_views = {views: {one.erase for one in regimes if one.views == views} for views in fitted.axes["views"].options}
+    assert by_views["flip"] == {0.0}
+    assert all(len(by_views[views]) > 5 and min(by_views[views]) >= 0.1 for views in ("bank:8", "online"))
+
+
+@pytest.mark.parametrize(
+    ("text", "views", "erase"),
+    [
+        ("", "flip", 0),
+        ("views: online\nerase: 0.25\n", "online", 0.25),
+        ("views: [bank:8, flip]\nerase: 0.25\n", "flip", 0),
+        ("views: [bank:8, none]\nerase: {low: 0, high: 1}\n", "bank:8", 0),
+        ("views: [bank:8, none]\nerase: {low: 0.25, high: 1}\n", "bank:8", 0.25),
+    ],
+    ids=["default", "fixed", "usual views are an option", "usual views are none", "erasing always"],
+)
+def test_baselines_see_the_usual_views_where_they_may(text, views, erase):
+    fitted = space(HEAD + text)
+    baseline = baselines(fitted.n_backbone, fitted.epochs)[1]
+    placed = fitted.place({**baseline.params, "head_lr": 1e-3})
+    if placed is not None:
+        assert (fitted.build(placed)[1].views, fitted.build(placed)[1].erase) == (views, erase)
+    assert fitted.fixed_regime.views == views
+
+
 def test_a_fixed_regime_is_what_is_not_searched():
     fitted = space(HEAD + "optimizer: sgd\nbatch_size: [16, 64]\nlabel_smoothing: 0.1\n")
     assert fitted.fixed_regime == Regime(optimizer="sgd", label_smoothing=0.1)
@@ -370,7 +398,24 @@ BAD = {
     "word": (f"{HEAD}rates: [one, two]\n", ["line 2: rates: got 'two'; must be one of one, decay, per_group"]),
     "number for a switch": (f"{HEAD}freeze_stem: 1\n", ["line 2: freeze_stem: got 1; must be one of False, True"]),
     "yaml 1.1 yes": (f"{HEAD}freeze_stem: yes\n", ["line 2: freeze_stem: got 'yes'; must be one of False, True"]),
-    "views": (f"{HEAD}views: spin\n", ["line 2: views: got 'spin'; must be one of none, flip"]),
+    "views beside erase": (f"{HEAD}views: spin\nerase: 0.5\n", ["line 2: views: got 'spin'"]),
+    "views": (f"{HEAD}views: spin\n", ["line 2: views: got 'spin'; must be none, flip, bank:K with K in 2..99"]),
+    "bank of one": (f"{HEAD}views: [flip, bank:1]\n", ["line 2: views: got 'bank:1'; must be none, flip, bank:K"]),
+    "range of views": (f"{HEAD}views: {{low: 1, high: 8}}\n", ["line 2: views: got a range; must be one or a list of"]),
+    "views as a number": (f"{HEAD}views: 8\n", ["line 2: views: got 8; must be text"]),
+    "erase more than all": (
+        f"{HEAD}views: online\nerase: {{low: 0, high: 1.5}}\n", ["line 3: erase.high: got 1.5; must be less than"],
+    ),
+    "erase without crops": (
+        f"{HEAD}erase: {{low: 0, high: 0.5}}\n", ["line 2: erase: only in crops is anything erased, and views is flip"],
+    ),
+    "erase without any crops": (
+        f"{HEAD}views: [none, flip]\nerase: 0.5\n",
+        ["line 3: erase: only in crops is anything erased, and views is none or flip: choose bank:K or online"],
+    ),
+    "views and erase": (
+        f"{HEAD}views: bank:0\nerase: -1\n", ["line 2: views: got 'bank:0'", "line 3: erase: got -1; must be"],
+    ),
     "mixup as a key": (f"{HEAD}mixup: 0.2\n", ["line 2: mixup: mixup mixes an image with a partner, so that a view"]),
     "cutmix as a view": (f"{HEAD}views: [flip, cutmix]\n", ["line 2: views: cutmix mixes an image with a partner"]),
     "key twice": (f"{HEAD}head_lr: 1\n", ['line 2: found duplicate key "head_lr"']),

@@ -58,6 +58,7 @@ GOOD = {
     "shape": f"shape: one_block\n{HEAD}block: {{low: 0, high: all}}\n",
     "flat by name": f"shape: flat\n{HEAD}unfreeze_depth: all\n",
     "words": f"{HEAD}optimizer: [adamw, sgd]\nfreeze_stem: true\nnorm: eval\n",
+    "views": f"{HEAD}views: [none, flip, bank:2, bank:99, online]\nerase: {{low: 0, high: 1}}\n",
 }
 
 
@@ -105,6 +106,12 @@ BAD = {
     "batch quoted": f"{HEAD}batch_size: '32'\n",
     "momentum of one": f"{HEAD}momentum: {{low: 0, high: 1}}\n",
     "range of words": f"{HEAD}optimizer: {{low: 0, high: 1}}\n",
+    "bank of one view": f"{HEAD}views: bank:1\n",
+    "bank without a size": f"{HEAD}views: [flip, bank]\n",
+    "range of views": f"{HEAD}views: {{low: 1, high: 8}}\n",
+    "erase more than all": f"{HEAD}views: online\nerase: 1.5\n",
+    "erase without crops": f"{HEAD}erase: 0.25\n",
+    "erase without any crops": f"{HEAD}views: [flip, none]\nerase: 0.25\n",
     "unknown word": f"{HEAD}rates: [one, two]\n",
     "number for a switch": f"{HEAD}freeze_stem: 1\n",
 }
@@ -124,7 +131,7 @@ def test_what_a_schema_cannot_say_the_reader_alone_refuses(text):
 
 SCALARS = st.one_of(
     st.sampled_from([0, 1, 2, 32, -1, 0.5, 1.5, 1e-3, 10.0, 70000, True, False, None]),
-    st.sampled_from(["all", "50%", "0%", "101%", "12.5%", "adamw", "one", "eval", "none", "x", ""]),
+    st.sampled_from(["all", "50%", "0%", "101%", "12.5%", "adamw", "one", "eval", "none", "bank:8", "x", ""]),
 )
 RANGES = st.fixed_dictionaries(
     {"low": SCALARS, "high": SCALARS},
@@ -156,6 +163,6 @@ def test_axes_over_words_have_no_range_and_grids_no_logarithm():
     properties = space_schema()["properties"]
     for name in AXES:
         kinds = [kind.get("type") for kind in properties[name]["anyOf"]]
-        assert ("object" in kinds) == (name not in WORD_AXES)
+        assert ("object" in kinds) == (name not in WORD_AXES and name != "views")
     for name in GRID_AXES:
         assert "not" in properties[name]["anyOf"][-1]

@@ -13,7 +13,18 @@ from PIL import Image
 from torchvision import transforms
 
 from autofreeze.errors import ConfigError
-from autofreeze.views import batches, flips, order, to_pixels
+from autofreeze.views import (
+    batches,
+    crops,
+    flips,
+    for_training,
+    kind,
+    numbers,
+    order,
+    prepared,
+    problem_of,
+    to_pixels,
+)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IDS = np.arange(20_000)
@@ -121,6 +132,77 @@ def test_batches_are_even_and_complete(n, size):
 def test_a_batch_size_below_one_is_refused():
     with pytest.raises(ConfigError, match="batch_size: got 0"):
         batches(np.arange(3), 0)
+
+
+@pytest.mark.parametrize("view", ["none", "flip", "bank:2", "bank:8", "bank:99", "online"])
+def test_a_view_that_is_known_says_how_many_are_prepared(view):
+    assert problem_of(view) == ""
+    assert prepared(view) == {"none": 1, "flip": 2, "online": None}.get(
+        view, int(view[5:] or 0) if ":" in view else 0
+    )
+    assert crops(view) == (view not in ("none", "flip"))
+    assert for_training(view) == ("online" if view.startswith("bank") else view)
+
+
+@pytest.mark.parametrize(
+    "view",
+    ["", "bank", "bank:", "bank:0", "bank:1", "bank:x", "bank:08", "bank:-2", "bank:100", "bank:2\n", "Flip"],
+)
+def test_a_view_that_is_not_known_is_named_with_the_way_out(view):
+    assert (
+        problem_of(view)
+        == f"got {view!r}; must be none, flip, bank:K with K in 2..99 such as bank:8, or online"
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(["none", "flip", "bank:2", "bank:5", "online"]),
+    st.integers(0, 2**64 - 1),
+    hnp.arrays(np.int64, st.integers(0, 30), elements=st.integers(0, 2**40)),
+    st.integers(0, 10_000),
+    st.integers(0, 30),
+)
+def test_the_number_of_a_view_depends_on_its_own_image(view, seed, ids, epoch, cut):
+    whole = numbers(view, seed, ids, epoch)
+    assert whole.dtype == np.int64
+    assert whole.shape == ids.shape
+    assert np.array_equal(numbers(view, seed, ids[::-1], epoch), whole[::-1])
+    parts = [numbers(view, seed, part, epoch) for part in (ids[:cut], ids[cut:])]
+    assert np.array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_every_cycle_through_a_bank_shows_each_view_once_in_an_order_of_its_own(size):
+    ids = np.arange(500)
+    walk = np.stack([numbers(f"bank:{size}", 3, ids, epoch) for epoch in range(3 * size)])
+    cycles = walk.reshape(3, size, len(ids))
+    assert (np.sort(cycles, axis=1) == np.arange(size)[None, :, None]).all()
+    # Where an image and a cycle begin is no matter of the others, and every view comes alike often.
+    for cycle in cycles:
+        counts = np.bincount(cycle[0], minlength=size)
+        assert np.all(np.abs(counts - 500 / size) < 4.5 * np.sqrt(500 / size))
+    assert (cycles[0] != cycles[1]).any(axis=0).mean() > 0.4
+    other = np.stack([numbers(f"bank:{size}", 4, ids, epoch) for epoch in range(size)])
+    assert (other != cycles[0]).any(axis=0).mean() > 0.4
+
+
+def test_flips_are_numbered_by_the_coin_and_online_views_by_the_epoch():
+    assert np.array_equal(numbers("flip", 0, IDS, 3), flips(0, IDS, 3).astype(np.int64))
+    assert (numbers("online", 0, IDS, 3) == 3).all()
+    assert (numbers("none", 0, IDS, 3) == 0).all()
+
+
+def test_equal_pixels_have_one_name_and_others_another():
+    assert kind("flip", 0) == kind("none", 0) == "plain"
+    assert kind("bank:4", 3) == kind("bank:8", 3)
+    names = [
+        ("flip", 0, 0.0),
+        ("flip", 1, 0.0),
+        *(("bank:4", n, erase) for n in range(4) for erase in (0, 0.1, 0.25)),
+    ]
+    names.append(("online", 1, 0.0))
+    assert len({kind(view, number, erase=erase) for view, number, erase in names}) == len(names)
 
 
 def some_images(n=7, side=12):
