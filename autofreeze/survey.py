@@ -34,7 +34,7 @@ from autofreeze.decoding import (
     white_of,
 )
 from autofreeze.errors import ConfigError
-from autofreeze.stores import default_cache_folder, write_whole
+from autofreeze.shelf import default_cache_folder, write_whole
 from autofreeze.values import digest_of
 
 FORMAT = 1

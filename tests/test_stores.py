@@ -213,12 +213,14 @@ def sized(size: int) -> Preprocessing:
 def test_the_store_used_longest_ago_makes_room(dataset, cache):
     one, two = (open_decoded_store(dataset, sized(size), cache_folder=cache) for size in (16, 17))
     open_decoded_store(dataset, sized(16), cache_folder=cache)  # used again: now 17 is the older one
+    one, two = one.key, two.key  # and none is open any more
+    who_has_it_open = np.load(cache / "decoded" / f"{two}.npy", mmap_mode="r")
     room = sum(path.stat().st_size for path in (cache / "decoded").glob("*.npy")) + 3000
     three = open_decoded_store(dataset, sized(18), cache_folder=cache, budget_bytes=room)
-    assert stored(cache) == {one.key, three.key}
-    assert not (cache / "decoded" / f"{two.key}.json").exists()
-    # Who has it open keeps it.
-    assert np.array_equal(two.images[0], by_timm(dataset.file(0), sized(17)))
+    assert stored(cache) == {one, three.key}
+    assert not (cache / "decoded" / f"{two}.json").exists()
+    # Another process that has it open keeps it.
+    assert np.array_equal(who_has_it_open[0], by_timm(dataset.file(0), sized(17)))
 
 
 def test_nothing_is_evicted_while_there_is_room(dataset, cache):
@@ -228,10 +230,19 @@ def test_nothing_is_evicted_while_there_is_room(dataset, cache):
 
 
 def test_a_store_that_a_process_is_opening_is_not_evicted(dataset, cache):
-    one, _ = (open_decoded_store(dataset, sized(size), cache_folder=cache) for size in (16, 17))
-    with FileLock(cache / "decoded" / f"{one.key}.lock"):
+    one, _ = (open_decoded_store(dataset, sized(size), cache_folder=cache).key for size in (16, 17))
+    with FileLock(cache / "decoded" / f"{one}.lock"):
         three = open_decoded_store(dataset, sized(18), cache_folder=cache, budget_bytes=23_000)
-    assert stored(cache) == {one.key, three.key}
+    assert stored(cache) == {one, three.key}
+
+
+def test_a_store_that_this_process_reads_is_not_evicted_even_beyond_the_budget(dataset, cache):
+    one = open_decoded_store(dataset, sized(16), cache_folder=cache)
+    two = open_decoded_store(dataset, sized(17), cache_folder=cache, budget_bytes=12_000)
+    assert stored(cache) == {one.key, two.key}
+    del one
+    three = open_decoded_store(dataset, sized(18), cache_folder=cache, budget_bytes=12_500)
+    assert stored(cache) == {two.key, three.key}
 
 
 def test_a_store_larger_than_the_budget_is_refused_before_anything_is_evicted(dataset, cache):

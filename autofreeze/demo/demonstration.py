@@ -23,8 +23,8 @@ from autofreeze.recipes import full, linear_probe
 from autofreeze.results import StudyResult
 from autofreeze.schedule import Schedule, format_rate
 from autofreeze.seeds import derive
+from autofreeze.shelf import default_cache_folder
 from autofreeze.space import shipped_spaces
-from autofreeze.stores import default_cache_folder
 from autofreeze.task import Task
 from autofreeze.testreads import note_read
 from autofreeze.training import evaluate
