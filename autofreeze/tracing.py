@@ -72,12 +72,15 @@ class Program:
 class _Tracer(fx.Tracer):
     """Traces a timm model as a function of its images alone."""
 
-    proxy_buffer_attributes = True  # else what is worked out from a buffer is a constant of the template
-
     def __init__(self) -> None:
-        functions = tuple(get_notrace_functions())  # type: ignore[no-untyped-call]
-        super().__init__(autowrap_functions=functions, param_shapes_constant=True)
+        super().__init__(autowrap_functions=tuple(get_notrace_functions()))  # type: ignore[no-untyped-call]
         self._leaves = tuple(get_notrace_modules())  # type: ignore[no-untyped-call]
+        self._names: dict[int, str] = {}
+
+    def trace(self, root: nn.Module, *_: Any) -> fx.Graph:  # type: ignore[override]
+        """Trace a model."""
+        self._names = {id(t): name for name, t in [*root.named_buffers(), *root.named_parameters()]}
+        return super().trace(root)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is called as it is."""
@@ -86,6 +89,26 @@ class _Tracer(fx.Tracer):
     def create_args_for_root(self, root_fn: Any, *_: Any) -> Any:
         """Give the images a stand-in; other arguments keep the values that their signature says."""
         return root_fn, [self.root, self.create_proxy("placeholder", "image", (), {})]
+
+    def getattr(self, _attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        """Give parameters and buffers a stand-in: what is worked out from them is no constant."""
+        name = self._names.get(id(attr_val)) if isinstance(attr_val, torch.Tensor) else None
+        if name is None:
+            return attr_val
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy(
+                "get_attr", name, (), {}, proxy_factory_fn=lambda node: _Held(node, self, attr_val)
+            )
+        return parameter_proxy_cache[name]
+
+
+class _Held(fx.Proxy):
+    """Stand-in of a parameter or buffer: its shape and type are known."""
+
+    def __init__(self, node: fx.Node, tracer: fx.Tracer, tensor: torch.Tensor) -> None:
+        super().__init__(node, tracer)
+        self.shape, self.ndim, self.dtype = tensor.shape, tensor.ndim, tensor.dtype
+        self.size, self.dim, self.numel = tensor.size, tensor.dim, tensor.numel
 
 
 def traced_modules(model: nn.Module) -> tuple[str, ...]:
