@@ -26,11 +26,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from autofreeze.bytesize import format_bytes
-from autofreeze.data import Indices, Progress
 from autofreeze.notes import FeatureNote, FeatureSpec
 from autofreeze.rates import disk_rate, free_memory, memory_rate
 from autofreeze.shelf import Hold, NoRoomError, Shelf, rounded_up
 from autofreeze.values import digest_of
+from autofreeze.views import Indices
 
 __all__ = [
     "Compute", "FeatureSpec", "FeatureStore", "FeatureStores", "empty_rows", "here", "packed", "row_strides",
@@ -42,6 +42,9 @@ Shapes = Sequence[tuple[int, ...]]
 
 Compute = Callable[[Indices], tuple[Tensor, ...]]
 """Image ids (k,) -> the tensors, with k rows each. Padding a chunk to its full size is its own affair."""
+
+Progress = Callable[[int, int], None]
+"""Called as ``progress(done, total)``."""
 
 Tier = Literal["file", "memory", "gpu"]
 
