@@ -17,7 +17,7 @@ from autofreeze.report.words import duration
 from autofreeze.results import Ending, TrialResult, rank
 
 if TYPE_CHECKING:
-    from autofreeze.study import LiveTrial
+    from autofreeze.live import LiveTrial
 
 
 class Display:

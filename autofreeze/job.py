@@ -1,16 +1,34 @@
 """Jobs and their records: what a study hands to an executor, and what comes back."""
 
 import math
-from typing import Self
+from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from autofreeze.metrics import unpack_classes
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value, digest_of
+
+MEMBER_FIELDS = frozenset({"weight_decay", "label_smoothing", "class_weights"})
+"""What the regimes of a sweep's heads may differ in: nothing that changes a batch or its features."""
+
+
+class Member(Value):
+    """One head of a sweep."""
+
+    schedule: Schedule
+    regime: Regime
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Its values of the axes that are swept."""
+
+    @property
+    def settings_digest(self) -> str:
+        """Hash of schedule and regime: that of the job that would train it alone."""
+        return settings_digest(self.schedule, self.regime)
 
 
 class Job(Value):
@@ -27,6 +45,25 @@ class Job(Value):
     seed: int
     schedule: Schedule
     regime: Regime
+    members: tuple[Member, ...] = ()
+    """Heads that are trained side by side over the same features in the same order, the first one with the
+    job's own schedule and regime; empty: an ordinary job."""
+
+    @model_validator(mode="after")
+    def _members_fit(self) -> Self:
+        if self.members and (self.members[0].schedule, self.members[0].regime) != (
+            self.schedule,
+            self.regime,
+        ):
+            raise ValueError("members: the first must have the job's own schedule and regime")
+        shared = {_shared_by_heads(member) for member in self.members}
+        if len(shared) > 1:
+            raise ValueError(
+                f"members: may differ in the head's rate and in {', '.join(sorted(MEMBER_FIELDS))}"
+            )
+        if any(member.schedule.unfreeze_depth for member in self.members):
+            raise ValueError("members: only the head may train")
+        return self
 
     @property
     def key(self) -> str:
@@ -36,18 +73,38 @@ class Job(Value):
     @property
     def settings_digest(self) -> str:
         """Hash of schedule and regime: what is trained, whatever the seed and the images."""
+        if self.members:
+            return sweep_digest(member.settings_digest for member in self.members)
         return settings_digest(self.schedule, self.regime)
 
     @property
     def recipe_digest(self) -> str:
         """Hash of what is trained, whatever the trial's number: equal ones are one run."""
         schedule = self.schedule.canonical()
-        return digest_of([schedule.model_dump(mode="json"), self.regime.model_dump(mode="json"), self.seed])
+        trained = [schedule.model_dump(mode="json"), self.regime.model_dump(mode="json"), self.seed]
+        return digest_of([*trained, *(member.settings_digest for member in self.members)])
 
 
 def settings_digest(schedule: Schedule, regime: Regime) -> str:
     """Hash a schedule and a regime; equal ones are the same training, but for data and seeds."""
     return digest_of([schedule.canonical().model_dump(mode="json"), regime.model_dump(mode="json")])
+
+
+def sweep_digest(settings: Iterable[str]) -> str:
+    """Hash what a sweep trains, whatever the order of its heads.
+
+    Args:
+        settings: ``settings_digest`` of each head.
+    """
+    return digest_of(["sweep", *sorted(settings)])
+
+
+def _shared_by_heads(member: Member) -> str:
+    """Hash what the heads of one sweep must have in common: all but the head's cells and its own settings."""
+    schedule = member.schedule.model_dump(mode="json")
+    for phase in schedule["phases"]:
+        phase["lrs"] = [lr is not None for lr in phase["lrs"]]
+    return digest_of([schedule, member.regime.model_dump(mode="json", exclude=set(MEMBER_FIELDS))])
 
 
 class EpochRecord(Value):
@@ -103,11 +160,18 @@ class EpochRecord(Value):
     epochs_since_unfreeze: float
     """Epochs since the schedule's last thaw; negative before it."""
 
+    comparable: bool = True
+    """Whether BatchNorm has followed whole batches. Not where a batch was cut to fit the memory."""
+
     diverged: str = ""
     """Why the run cannot go on, such as ``non-finite loss at step 17``; empty when it can."""
 
     last: bool = False
     """Whether the run ends here."""
+
+    members: tuple["EpochRecord", ...] = ()
+    """Of a sweep: a record for each head, by its place; the other fields are those of the head that leads. A
+    head that has broken off keeps its last record. Predicted classes are kept at the last epoch alone."""
 
     @property
     def is_finite(self) -> bool:
@@ -121,4 +185,5 @@ class EpochRecord(Value):
 
     def same_as(self, other: Self) -> bool:
         """Whether both tell the same curve; seconds are left out, since they never repeat. NaN equals NaN."""
-        return self.model_dump_json(exclude={"seconds"}) == other.model_dump_json(exclude={"seconds"})
+        timed: dict[str, Any] = {"seconds": True, "members": {"__all__": {"seconds"}}}
+        return self.model_dump_json(exclude=timed) == other.model_dump_json(exclude=timed)

@@ -1,9 +1,10 @@
 """What a search tries next: baselines first, then the sampler's draws, then the rates of tuned baselines."""
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -12,12 +13,14 @@ from autofreeze import recipes
 from autofreeze.arms import ArmSampler, arm_wanted, arms_of
 from autofreeze.baselines import baselines, tuned_rate, with_rate
 from autofreeze.confirmation import Arm, arm_of
+from autofreeze.job import Member
 from autofreeze.regime import Regime
 from autofreeze.results import TrialResult
 from autofreeze.samplers import NEED_ALL_AXES, SamplerName, make_sampler
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space
+from autofreeze.sweeps import members_of, points_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Proposal:
     trial: optuna.Trial
     schedule: Schedule
     regime: Regime
+    members: tuple[Member, ...] = ()
+    """The heads of a sweep, the drawn one first; empty where it is none."""
 
     @property
     def baseline(self) -> str | None:
@@ -52,6 +57,7 @@ class Proposals:
         sampler: Which sampler draws.
         seed: Decides the draws.
         results: Gives the trials so far, those in hand included.
+        can_sweep: Whether a draw of a head alone is swept; asked when there is one.
     """
 
     def __init__(
@@ -61,12 +67,14 @@ class Proposals:
         sampler: SamplerName,
         seed: int,
         results: Callable[[], Sequence[TrialResult]],
+        can_sweep: Callable[[], bool] = lambda: False,
     ) -> None:
         self._study = study
         self._space = space
         self._sampler: SamplerName = sampler
         self._seed = seed
         self._results = results
+        self._can_sweep = can_sweep
         self.arms = arms_of(space)
         self._baselines = {
             baseline.name: baseline
@@ -138,7 +146,21 @@ class Proposals:
                 optuna.Trial(self._study, frozen._trial_id),
                 Schedule.model_validate_json(attributes["schedule"]),
                 Regime.model_validate_json(attributes["regime"]),
+                members_of(self._space, frozen.params, attributes.get("sweep", ())),
             )
+
+    def settle(self, frozen: FrozenTrial, params: Mapping[str, Any]) -> None:
+        """Have the study hold the point that a trial's value belongs to: that of a sweep's best head.
+
+        Args:
+            frozen: The trial as the study holds it, still running.
+            params: The whole point. What differs is written anew.
+        """
+        for name, value in params.items():
+            if frozen.params[name] != value:
+                distribution = frozen.distributions[name]
+                inner = distribution.to_internal_repr(value)
+                self._study._storage.set_trial_param(frozen._trial_id, name, inner, distribution)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
@@ -167,9 +189,21 @@ class Proposals:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = make_trial()
             schedule, regime = self._point(trial)
+        points = self._points(trial, schedule)
+        if points:
+            trial.set_user_attr("sweep", points)
         trial.set_user_attr("schedule", schedule.model_dump_json())
-        trial.set_user_attr("regime", regime.model_dump_json())
-        return Proposal(trial, schedule, regime)
+        trial.set_user_attr("regime", regime.model_dump_json())  # the last: with it the trial is drawn
+        return Proposal(trial, schedule, regime, members_of(self._space, trial.params, points))
+
+    def _points(self, trial: optuna.Trial, schedule: Schedule) -> tuple[dict[str, Any], ...]:
+        """Give the heads of a sweep as values of the swept axes; none where the trial is no sweep.
+
+        Baselines are run as they are known, to compare with.
+        """
+        if schedule.unfreeze_depth or "baseline" in trial.user_attrs or not self._can_sweep():
+            return ()
+        return points_of(self._space, trial.params)
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Make the sampler of one trial; it keeps to one arm when that has had less than its third."""

@@ -13,7 +13,8 @@ RECORDS = "records.jsonl"
 def line_of(job: Job, record: EpochRecord) -> str:
     """Write a record as one line."""
     fresh = {} if job.fresh is None else {"fresh": job.fresh}
-    entry = {"trial": job.trial, "fold": job.fold, **fresh, "record": record.model_dump(mode="json")}
+    plain = record.model_dump(mode="json", exclude=None if record.members else {"members"})
+    entry = {"trial": job.trial, "fold": job.fold, **fresh, "record": plain}
     return json.dumps(entry, separators=(",", ":")) + "\n"
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from autofreeze.confirmation import Confirmation
-from autofreeze.job import EpochRecord
+from autofreeze.job import EpochRecord, settings_digest, sweep_digest
 from autofreeze.plan import Plan
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
@@ -27,6 +27,24 @@ class Ending(StrEnum):
     TOO_DEAR = "not run (too dear)"
     FAILED = "failed"
     UNFINISHED = "unfinished"
+
+
+class MemberResult(Value):
+    """One head of a sweep; what it was trained by is the trial's but for ``params``."""
+
+    params: dict[str, Any]
+    """Its values of the axes that were swept."""
+
+    settings: str
+    """Hash of its schedule and regime; see ``Job.settings_digest``."""
+
+    value: float | None = None
+    """As in ``TrialResult``; only when the trial is complete and the head stayed stable."""
+
+    val_loss: float | None = None
+    fold_values: tuple[float, ...] = ()
+    reason: str = ""
+    """Why it broke off."""
 
 
 class TrialResult(Value):
@@ -73,6 +91,21 @@ class TrialResult(Value):
     seconds: float = 0.0
     same_as: int | None = None
     """An earlier trial with the same schedule and regime, whose result this one took over."""
+
+    member: int | None = None
+    """Of a sweep: the head that schedule, regime, point and values are those of, the best one; None until one
+    has a record, and where the trial is no sweep."""
+
+    members: tuple[MemberResult, ...] = ()
+    """Of a sweep: its heads, the drawn one first; empty where the trial is no sweep. Work and seconds are
+    those of all heads."""
+
+    @property
+    def settings_digest(self) -> str:
+        """Hash of what was trained, as ``Job.settings_digest`` gives it."""
+        if self.members:
+            return sweep_digest(member.settings for member in self.members)
+        return settings_digest(self.schedule, self.regime)
 
 
 class StudyResult(Value):
@@ -218,8 +251,11 @@ class TrainResult(Value):
     """The trial's own curve, from the file."""
 
     same_curve: bool | None
-    """Whether both curves are equal to the bit, as far as the trial's own goes; None when the data or the
-    weights differ, or the file holds no curve."""
+    """Whether both curves are equal to the bit, as far as the trial's own goes; None when the data, the
+    weights or the views differ, or the file holds no curve."""
+
+    expected_views: str = ""
+    """Views that the trial's own curve saw, where this training saw others."""
 
     test_value: float | None = None
     """Metric on the test split, when it was read."""

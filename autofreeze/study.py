@@ -3,8 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -17,15 +17,17 @@ from autofreeze.confirmation import arm_of
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
-from autofreeze.job import EpochRecord, Job, settings_digest
+from autofreeze.job import EpochRecord, Job
+from autofreeze.live import LiveTrial, Observer
 from autofreeze.proposals import Proposal, Proposals
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
-from autofreeze.results import Ending, TrialResult, rank
+from autofreeze.results import Ending, MemberResult, TrialResult, rank
 from autofreeze.run import RunFolder
 from autofreeze.samplers import SamplerName
 from autofreeze.schedule import Schedule
+from autofreeze.scoring import Scoring, curves_of, why_fallen
 from autofreeze.seeds import derive
 from autofreeze.space import Space
 from autofreeze.splits import Split
@@ -51,53 +53,6 @@ class Limits:
     """Baselines whose rate is tuned afterwards, by as many trials each."""
 
 
-class Observer(Protocol):
-    """Who is told what happens: a live display."""
-
-    def trial_started(self, trial: "LiveTrial") -> None:
-        """Take note that a trial has begun, or has been taken up again."""
-        ...
-
-    def epoch_done(self, trial: "LiveTrial", record: EpochRecord) -> None:
-        """Take note that a run has finished an epoch."""
-        ...
-
-    def trial_ended(self, result: TrialResult) -> None:
-        """Take note that a trial has ended, for good."""
-        ...
-
-
-@dataclass
-class LiveTrial:
-    """A trial under way."""
-
-    optuna_trial: optuna.Trial
-    schedule: Schedule
-    regime: Regime
-    baseline: str | None
-    n_folds: int
-    tuned: bool = False
-    """Whether it is one of the rates by which a baseline is tuned."""
-
-    job: Job | None = None
-    curves: dict[int, list[EpochRecord]] = field(default_factory=dict)
-    """Fold -> its records so far."""
-
-    @property
-    def number(self) -> int:
-        """The trial's number in the study."""
-        return self.optuna_trial.number
-
-    @property
-    def spared(self) -> bool:
-        """Whether it is trained to its end however it fares, as baselines as usually run are."""
-        return bool(self.baseline) and not self.tuned
-
-    def done_folds(self) -> int:
-        """How many folds have been trained to their end."""
-        return sum(bool(curve) and curve[-1].last for curve in self.curves.values())
-
-
 class Study:
     """A search on one data set.
 
@@ -115,6 +70,8 @@ class Study:
         run_work: Forward-equivalents of a schedule's whole run on one fold; needed with ``max_work``.
         max_work: Forward-equivalents that one run may take. Schedules that would take more are drawn and told
             to the sampler as violated constraints, and are not trained. Baselines are, to compare with.
+        can_sweep: Whether a draw of a head alone becomes a sweep of many (``sweeps.py``); asked when there is
+            one.
     """
 
     def __init__(
@@ -132,19 +89,18 @@ class Study:
         observer: Observer | None = None,
         run_work: Callable[[Schedule, Regime], float] | None = None,
         max_work: float | None = None,
+        can_sweep: Callable[[], bool] = lambda: False,
     ) -> None:
         self._run = run
         self._study = run.study
         self._executor = executor
-        self._labels = labels
-        self._splits = tuple(splits)
+        self._n_folds = len(splits)
         self._seed = seed
-        self._metric: metrics.MetricName = metric
         self._prune = prune
         self._observer = observer
         self._run_work, self._max_work = run_work, max_work
-        self._proposals = Proposals(run.study, space, sampler, seed, lambda: self.results)
-        self._effective_images = [metrics.effective_images(metric, labels[split.val]) for split in splits]
+        self._proposals = Proposals(run.study, space, sampler, seed, lambda: self.results, can_sweep)
+        self._scoring = Scoring(metric, [labels[split.val] for split in splits])
         self._curves = read_records(run.path)
         self._live: dict[int, LiveTrial] = {}
         self._results: dict[int, TrialResult] = {
@@ -163,12 +119,7 @@ class Study:
         complete = [
             one for one in self._results.values() if one.ending is Ending.COMPLETE and one.same_as is None
         ]
-        merits = {
-            one.number: self._merits(
-                [self._curves[one.number, fold][-1] for fold in range(len(self._splits))]
-            )
-            for one in complete
-        }
+        merits = {one.number: self._merits(one, self._n_folds) for one in complete}
         return choose_finalists(complete, merits)
 
     def search(self, limits: Limits, should_stop: Callable[[], str] = lambda: "") -> str:
@@ -222,14 +173,7 @@ class Study:
 
     def _begin(self, proposal: Proposal) -> None:
         """Submit a trial's first fold, or the one it had come to; take over the result of an equal one."""
-        live = LiveTrial(
-            proposal.trial,
-            proposal.schedule,
-            proposal.regime,
-            proposal.baseline,
-            len(self._splits),
-            tuned=proposal.tuned,
-        )
+        live = LiveTrial.of(proposal, self._n_folds)
         live.curves = {
             fold: list(curve) for (number, fold), curve in self._curves.items() if number == live.number
         }
@@ -237,7 +181,7 @@ class Study:
         if not (live.baseline or self._is_affordable(live)):
             self._end_too_dear(live)
             return
-        live.optuna_trial.set_user_attr("digest", settings_digest(live.schedule, live.regime))
+        live.optuna_trial.set_user_attr("digest", live.settings_digest)
         twin = self._twin(live)
         if twin is not None:
             self._take_over(live, twin)
@@ -277,11 +221,11 @@ class Study:
         self._end(live, self._result(live, Ending.TOO_DEAR, reason), TrialState.PRUNED)
 
     def _twin(self, live: LiveTrial) -> TrialResult | None:
-        """Find an ended trial with the same schedule and regime."""
-        digest = settings_digest(live.schedule, live.regime)
+        """Find an ended trial with the same schedule and regime, or a sweep of the same heads."""
+        digest = live.settings_digest
         usable = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
         for result in self._results.values():
-            if result.ending in usable and settings_digest(result.schedule, result.regime) == digest:
+            if result.ending in usable and result.settings_digest == digest:
                 if result.ending is Ending.UNPROMISING and live.spared:
                     continue  # a baseline is trained to its end
                 return result
@@ -305,6 +249,7 @@ class Study:
             seed=derive(self._seed, "fold", fold),
             schedule=live.schedule,
             regime=live.regime,
+            members=live.members,
         )
 
     @staticmethod
@@ -342,11 +287,11 @@ class Study:
     def _judge_record(self, live: LiveTrial, job: Job, record: EpochRecord) -> None:
         spared = self._is_spared(live)
         peers = [
-            curve
-            for (number, fold), curve in self._curves.items()
+            self._told_curve(number, fold)
+            for number, fold in self._curves
             if fold == job.fold and number != live.number
         ]
-        n = self._effective_images[job.fold]
+        n = self._scoring.effective_images[job.fold]
         match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared):
             case Unstable(reason):
                 self._stop(live, job, Ending.UNSTABLE, reason)
@@ -360,10 +305,10 @@ class Study:
         done = live.done_folds()
         best = max((r for r in self._results.values() if r.ending is Ending.COMPLETE), key=rank, default=None)
         if done < live.n_folds and best is not None and not self._is_spared(live):
-            leader = best.same_as if best.same_as is not None else best.number
-            theirs = self._merits([self._curves[leader, fold][-1] for fold in range(done)])
-            ours = self._merits([live.curves[fold][-1] for fold in range(done)])
-            decision = judge_fold(ours, theirs, unit="nats" if self._metric == "log_loss" else "points")
+            own = curves_of(live.curves, self._scoring.leader(live.curves))
+            ours = self._scoring.merits([own[fold][-1] for fold in range(done)])
+            unit: Literal["points", "nats"] = "nats" if self._scoring.metric == "log_loss" else "points"
+            decision = judge_fold(ours, self._merits(best, done), unit=unit)
             if isinstance(decision, Unpromising):
                 self._end_pruned(live, Ending.UNPROMISING, decision.reason)
                 return
@@ -377,14 +322,15 @@ class Study:
         complete = (one for one in self._results.values() if one.ending is Ending.COMPLETE)
         return arm in self._proposals.arms and sum(arm_of(one.schedule) == arm for one in complete) < BY_ARM
 
-    def _merits(self, ends: Sequence[EpochRecord]) -> NDArray[np.float64]:
-        """Share out the metric to the images of the first folds, from the last record of each."""
-        if self._metric == "log_loss":
-            return -np.concatenate([metrics.unpack_losses(record.losses) for record in ends])
-        return metrics.merits(self._metric, self._true_classes(len(ends)), _predicted(ends))
+    def _merits(self, result: TrialResult, n_folds: int) -> NDArray[np.float64]:
+        """Share out a trial's metric to the images of the first folds."""
+        number = result.number if result.same_as is None else result.same_as
+        return self._scoring.merits([self._told_curve(number, fold)[-1] for fold in range(n_folds)])
 
-    def _true_classes(self, n_folds: int) -> NDArray[np.int64]:
-        return np.concatenate([self._labels[split.val] for split in self._splits[:n_folds]])
+    def _told_curve(self, number: int, fold: int) -> list[EpochRecord]:
+        """Give a trial's records on one fold: of a sweep that has ended, those of its chosen head."""
+        curve, result = self._curves[number, fold], self._results.get(number)
+        return curve if result is None else curves_of({fold: curve}, result.member)[fold]
 
     def _stop(self, live: LiveTrial, job: Job, ending: Ending, reason: str) -> None:
         self._executor.stop(job)
@@ -418,11 +364,12 @@ class Study:
 
     def _take_over(self, live: LiveTrial, twin: TrialResult) -> None:
         origin = twin.same_as if twin.same_as is not None else twin.number
+        swept = {} if twin.member is None else twin.members[twin.member].params
         own = {
             "number": live.number,
             "baseline": live.baseline,
             "tuned": live.tuned,
-            "params": dict(live.optuna_trial.params),
+            "params": dict(live.optuna_trial.params) | swept,
         }
         spent = {"same_as": origin, "work": 0.0, "seconds": 0.0}
         result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
@@ -450,6 +397,7 @@ class Study:
     def _end(self, live: LiveTrial, result: TrialResult, state: TrialState) -> None:
         """Keep the outcome first, then tell: a finished trial takes no more attributes."""
         live.optuna_trial.set_user_attr("result", result.model_dump_json())
+        self._proposals.settle(self._kept(live), result.params)
         value = result.value if state == TrialState.COMPLETE else None
         self._study.tell(live.optuna_trial, value, state=state)
         del self._live[live.number]
@@ -458,39 +406,42 @@ class Study:
             self._observer.trial_ended(result)
 
     def _result(self, live: LiveTrial, ending: Ending, reason: str = "") -> TrialResult:
-        ends = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]
-        scored: dict[str, Any] = {}
-        if ending is Ending.COMPLETE:
-            weights = [record.n_val for record in ends]
-            val_loss = float(np.average([record.val_loss for record in ends], weights=weights))
-            labels = self._true_classes(len(ends))
-            scored = {
-                "value": metrics.score(self._metric, labels, _predicted(ends), val_loss),
-                "val_loss": val_loss,
-                "fold_values": tuple(record.value for record in ends),
-                "n_val": sum(weights),
-            }
+        spent = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]
+        place = self._scoring.leader(live.curves)
+        head = live.members[place] if place is not None else live
+        scored = self._scores(live, place) if ending is Ending.COMPLETE else {}
+        swept = {} if place is None else live.members[place].params
         return TrialResult(
             number=live.number,
             baseline=live.baseline,
             tuned=live.tuned,
-            recipe=recipes.name_of(live.schedule),
-            schedule=live.schedule,
-            regime=live.regime,
-            params=dict(live.optuna_trial.params),
+            recipe=recipes.name_of(head.schedule),
+            schedule=head.schedule,
+            regime=head.regime,
+            params=dict(live.optuna_trial.params) | swept,
             ending=ending,
             reason=reason,
             affordable=self._is_affordable(live),
-            work=sum(record.work for record in ends),
-            seconds=sum(record.seconds for record in ends),
+            work=sum(record.work for record in spent),
+            seconds=sum(record.seconds for record in spent),
+            member=place,
+            members=tuple(self._member_result(live, one, ending) for one in range(len(live.members))),
             **scored,
         )
+
+    def _scores(self, live: LiveTrial, place: int | None) -> dict[str, Any]:
+        """Score a trial that was trained to its end, or one head of it, in the fields of its result."""
+        ends = [curve[-1] for _, curve in sorted(curves_of(live.curves, place).items())]
+        return dict(self._scoring.score(ends))
+
+    def _member_result(self, live: LiveTrial, place: int, ending: Ending) -> MemberResult:
+        member, reason = live.members[place], why_fallen(live.curves, place)
+        scored = self._scores(live, place) if ending is Ending.COMPLETE and not reason else {}
+        scored.pop("n_val", None)
+        settings = member.settings_digest
+        return MemberResult(params=member.params, settings=settings, reason=reason, **scored)
 
 
 def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
     """Read the outcome of an ended trial; it was kept before the trial was told."""
     return TrialResult.model_validate_json(trial.user_attrs["result"])
-
-
-def _predicted(ends: Sequence[EpochRecord]) -> NDArray[np.int64]:
-    return np.concatenate([record.predicted_classes for record in ends])

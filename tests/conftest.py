@@ -98,8 +98,8 @@ def examples():
     """``examples(n_train, n_val)``: images in memory, classes in turn."""
 
     def make(n_train=24, n_val=12, *, n_classes=3, size=32, labels=None):
+        from autofreeze.examples import Examples
         from autofreeze.preprocessing import Preprocessing
-        from autofreeze.training import Examples
 
         labels = np.arange(n_train + n_val) % n_classes if labels is None else np.asarray(labels)
         return Examples(
@@ -138,8 +138,9 @@ class MadeUp:
         n_val = self.n_val if n_val is None else n_val
         total = int(-(-job.schedule.epochs // 1))
         done = min(epoch + 1.0, job.schedule.epochs)
-        skill = self.draw("skill", job.recipe_digest, job.fold) if skill is None else skill
-        order = np.argsort([self.draw("image", job.recipe_digest, i) for i in range(n_val)])
+        recipe = job.recipe_digest
+        skill = self.draw("skill", recipe, job.fold) if skill is None else skill
+        order = np.argsort([self.draw("image", recipe, i) for i in range(n_val)])
         correct = np.zeros(n_val, bool)
         correct[order[: round(skill * (1 - 0.5 ** (epoch + 1)) * n_val)]] = True
         labels = np.arange(n_val) % 2 if labels is None else labels
@@ -172,6 +173,28 @@ class MadeUp:
 
     def curve(self, job, **fields):
         return [self.record(job, epoch, **fields) for epoch in range(int(-(-job.schedule.epochs // 1)))]
+
+    def alone(self, job):
+        """The jobs that would train each head of a sweep alone."""
+        return [
+            job.model_copy(update={"schedule": one.schedule, "regime": one.regime, "members": ()})
+            for one in job.members
+        ]
+
+    def sweep(self, curves):
+        """The records of a sweep from the curves of its heads; one that broke off has a shorter curve."""
+        from autofreeze.scoring import joined
+
+        members = [curve[0] for curve in curves]
+        for epoch in range(max(map(len, curves))):
+            going = [place for place, curve in enumerate(curves) if epoch < len(curve)]
+            for place in going:
+                members[place] = curves[place][epoch]
+            yield joined(members, going, work=20.0 * (epoch + 1), seconds=0.1)
+
+    def run(self, job):
+        """Curves of any job."""
+        return self.sweep([self.curve(one) for one in self.alone(job)]) if job.members else self.curve(job)
 
     def diverged(self, job, epoch=0):
         nan = float("nan")

@@ -516,7 +516,7 @@ def test_a_search_that_stops_at_any_event_goes_on_as_if_it_had_not(open_study, m
     n = 11
     given = {"sampler": sampler, "epochs": 2.0}
     expected = unbroken(open_study, mixed, n, **given)
-    for stop in range(1, 50, 9 if sampler == "tpe" else 17):
+    for stop in range(1, 44, 9 if sampler == "tpe" else 17):
         folder, study, _ = open_study(f"{stop}", runner=mixed, **given)
         left = iter(range(stop))
         reason = study.search(Limits(n), lambda left=left: "" if next(left, None) is not None else "stop")
@@ -710,3 +710,248 @@ def test_a_rate_that_was_queued_as_the_search_was_killed_is_tried_once(open_stud
     tuned = [one for one in again.results if one.tuned]
     assert [one.number for one in tuned] == [3, 4, 5]
     assert len({one.schedule.phases[0].lrs for one in tuned}) == 3
+
+
+# Sweeps of heads
+
+SWEPT = "unfreeze_depth: [0, 1]\nhead_lr: {low: 1.0e-4, high: 1.0e-2, log: true}\nlabel_smoothing: [0, 0.1]\n"
+HEADS = {"space": SWEPT, "can_sweep": lambda: True, "epochs": 2.0}
+
+
+@pytest.fixture
+def swept(open_study, made_up):
+    """``swept(...)``: a study that sweeps, in whose runs nothing breaks unless it is told to."""
+    return lambda *names, **given: open_study(*names, **{"runner": made_up.run, **HEADS, **given})
+
+
+def sweeps_of(study):
+    return [one for one in study.results if one.members]
+
+
+def test_a_draw_of_the_head_alone_is_a_sweep_and_counts_as_one_trial(swept):
+    _, study, calls = swept()
+    study.search(Limits(14))
+    assert len(study.results) == 14
+    found = sweeps_of(study)
+    assert len(found) >= 3
+    assert [one.number for one in found] == [
+        one.number for one in study.results if not (one.baseline or one.schedule.unfreeze_depth)
+    ]
+    assert all(len(one.members) == 16 for one in found)
+    assert {job.trial for job in calls.jobs if job.members} == {one.number for one in found}
+    # A third of the trials at least train all at once: sweeps count once there too.
+    assert sum(arm_of(one.schedule) == "at_once" for one in study.results) >= 14 // 3
+
+
+def test_baselines_and_searches_that_may_not_sweep_train_single_heads(swept, open_study):
+    _, study, calls = swept()
+    study.search(Limits(11))
+    baselines_run = [job for job in calls.jobs if study.results[job.trial].baseline]
+    assert any(not job.schedule.unfreeze_depth for job in baselines_run)
+    assert not any(job.members for job in baselines_run)
+    _, study, calls = open_study("single", space=SWEPT)
+    study.search(Limits(8))
+    assert any(not job.schedule.unfreeze_depth for job in calls.jobs)
+    assert not any(job.members for job in calls.jobs)
+
+
+def test_the_best_head_over_all_folds_is_told_with_its_own_point_and_all_are_kept(swept):
+    folder, study, calls = swept(prune=False)
+    study.search(Limits(10))
+    curves = read_records(folder.path)
+    for result in sweeps_of(study):
+        values = []
+        for place, member in enumerate(result.members):
+            ends = [curves[result.number, fold][-1].members[place] for fold in (0, 1)]
+            predicted = np.concatenate([end.predicted_classes for end in ends])
+            values.append(accuracy_score(np.tile(np.arange(40) % 2, 2), predicted))
+            assert member.value == pytest.approx(values[-1])
+            assert member.fold_values == tuple(end.value for end in ends)
+        assert result.value == pytest.approx(max(values))
+        best = result.members[result.member]
+        assert best.value == result.value
+        job = next(job for job in calls.jobs if job.trial == result.number)
+        head = job.members[result.member]
+        assert (result.schedule, result.regime) == (head.schedule, head.regime)
+        trial = folder.study.trials[result.number]
+        assert trial.value == result.value
+        assert trial.params == result.params
+        assert result.params == {**trial.params, **best.params}
+        assert result.schedule.phases[0].lrs[-1] == pytest.approx(trial.params["head_lr"], rel=1e-5)
+        assert result.regime.label_smoothing == trial.params["label_smoothing"]
+    assert any(result.member for result in sweeps_of(study))  # the drawn point is not always the best one
+
+
+def test_log_loss_breaks_ties_between_heads(swept, made_up):
+    def runner(job):
+        curves = [
+            made_up.curve(made_up.job(), skill=0.8, val_loss=0.5 - 0.01 * (place == 9))
+            for place, _ in enumerate(job.members or [job])
+        ]
+        return made_up.sweep(curves) if job.members else curves[0]
+
+    _, study, _ = swept(runner=runner)
+    study.search(Limits(6))
+    assert {result.member for result in sweeps_of(study)} == {9}
+
+
+def test_a_head_that_breaks_off_in_any_fold_is_never_chosen_and_the_others_go_on(swept, made_up):
+    def runner(job):
+        if not job.members:
+            return made_up.curve(job)
+        alone = made_up.alone(job)
+        curves = [made_up.curve(one, skill=0.5) for one in alone]
+        curves[3] = made_up.curve(alone[3], skill=0.99)  # would win
+        if job.fold == 1:
+            curves[3] = [curves[3][0], made_up.diverged(alone[3], 1)]
+        curves[5] = [made_up.diverged(alone[5])]
+        spike = made_up.curve(alone[7], skill=0.99)
+        curves[7] = [spike[0].model_copy(update={"train_loss": 9.0})]
+        return made_up.sweep(curves)
+
+    folder, study, _ = swept(runner=runner, prune=False)
+    study.search(Limits(8))
+    for result in sweeps_of(study):
+        assert result.ending is Ending.COMPLETE
+        assert result.member not in (3, 5, 7)
+        assert {place: one.reason for place, one in enumerate(result.members) if one.reason} == {
+            3: "non-finite loss at step 4",
+            5: "non-finite loss at step 0",
+            7: "loss spike: 9 in epoch 0, 1.6 at the start of its phase",
+        }
+        assert [place for place, one in enumerate(result.members) if one.value is None] == [3, 5, 7]
+    assert sweeps_of(study)
+    assert_finite(folder.study)
+
+
+def test_a_sweep_is_unstable_when_every_head_is(swept, made_up):
+    def runner(job):
+        if not job.members:
+            return made_up.curve(job)
+        alone = made_up.alone(job)
+        return made_up.sweep([[made_up.curve(one)[0], made_up.diverged(one, 1)] for one in alone])
+
+    folder, study, calls = swept(runner=runner)
+    study.search(Limits(6))
+    for result in sweeps_of(study):
+        assert result.ending is Ending.UNSTABLE
+        assert result.reason == "non-finite loss at step 4"
+        assert folder.study.trials[result.number].constraints == {"stable": 1.0}
+        assert [job.fold for job in calls.jobs if job.trial == result.number] == [0]
+    assert sweeps_of(study)
+    assert_finite(folder.study)
+
+
+def test_others_are_compared_with_the_head_that_was_chosen(swept, made_up):
+    # Heads take turns at the top: only the last one is better than anything single at the end.
+    def runner(job):
+        if not job.members:
+            return made_up.curve(made_up.job(), skill=0.7)
+        curves = [made_up.curve(made_up.job(), skill=0.5) for _ in job.members]
+        curves[2] = [
+            made_up.record(made_up.job(), 0, skill=0.99),
+            *made_up.curve(made_up.job(), skill=0.2)[1:],
+        ]
+        curves[4] = made_up.curve(made_up.job(), skill=0.8)
+        return made_up.sweep(curves)
+
+    folder, study, _ = swept(runner=runner, epochs=3.0)
+    study.search(Limits(9))
+    chosen = sweeps_of(study)
+    assert {one.member for one in chosen} == {4}
+    for one in chosen:
+        told = [record.value for record in study._told_curve(one.number, 0)]
+        raw = [record.value for record in read_records(folder.path)[one.number, 0]]
+        assert told == [record.value for record in made_up.curve(made_up.job(), skill=0.8)]
+        assert raw[0] > told[0]
+    finalists = study.finalists()
+    best = next(one for one in finalists if one.trial.members)
+    assert best.trial.regime == study.results[best.trial.number].regime
+
+
+def test_equal_sweeps_are_trained_once_and_no_single_trial_takes_over_from_one(swept):
+    space = (
+        "unfreeze_depth: 0\nhead_lr: 1.0e-3\nweight_decay: [0.01, 0.1]\nlabel_smoothing: [0, 0.1]\n"
+        "backbone_ratio: {low: 0.1, high: 0.9}\n"
+    )
+    folder, study, calls = swept(space=space, prune=False)
+    study.search(Limits(11))
+    first, *others = sweeps_of(study)
+    assert len(first.members) == 4
+    assert others
+    for other in others:
+        assert other.same_as == first.number
+        assert (other.value, other.schedule, other.regime) == (first.value, first.schedule, first.regime)
+        trial = folder.study.trials[other.number]
+        assert trial.params == other.params
+        assert {name: trial.params[name] for name in ("weight_decay", "label_smoothing")} == {
+            name: first.params[name] for name in ("weight_decay", "label_smoothing")
+        }
+        assert trial.params["backbone_ratio"] != first.params["backbone_ratio"]
+    assert {job.trial for job in calls.jobs if job.members} == {first.number}
+    singles = [one for one in study.results if not one.members]
+    assert all(one.same_as is None or not study.results[one.same_as].members for one in singles)
+
+
+@pytest.fixture
+def mixed_sweeps(mixed, made_up):
+    """Sweeps and single trials; in both something breaks now and then."""
+
+    def runner(job):
+        if not job.members:
+            yield from mixed(job)
+            return
+        curves = []
+        for one in made_up.alone(job):
+            luck, curve = made_up.draw("luck", one.recipe_digest), made_up.curve(one)
+            broken = luck < 0.3 or made_up.draw("all", job.recipe_digest) < 0.15
+            curves.append([curve[0], made_up.diverged(one, 1)] if broken else curve)
+        yield from made_up.sweep(curves)
+
+    return runner
+
+
+def test_a_search_with_sweeps_that_stops_at_any_event_goes_on_as_if_it_had_not(swept, mixed_sweeps):
+    n = 6
+    expected = unbroken(swept, mixed_sweeps, n)
+    assert any(result.members for result in expected[0][1])
+    for stop in (9, 20):
+        folder, study, _ = swept(f"{stop}", runner=mixed_sweeps)
+        left = iter(range(stop))
+        study.search(Limits(n), lambda left=left: "" if next(left, None) is not None else "stop")
+        folder.close()
+        folder, study, _ = swept(f"{stop}", runner=mixed_sweeps, resume=True)
+        assert study.search(Limits(n)) == ""
+        assert (told(folder, study), lines(folder)) == expected, f"stopped after {stop} events"
+
+
+# A baseline takes the first 12 writes. The 31st gives the first sweep the point of its best head.
+SWEEP_INSTANTS = [(write, after) for write in range(12, 44) for after in (False, True)]
+SOME_OF_SWEEPS = [(17, True), (30, False), (30, True)]
+
+
+@pytest.mark.parametrize(
+    ("write", "after"),
+    [pytest.param(*i, marks=[] if i in SOME_OF_SWEEPS else [pytest.mark.long]) for i in SWEEP_INSTANTS],
+)
+def test_a_search_with_sweeps_killed_at_any_write_goes_on(swept, mixed_sweeps, monkeypatch, write, after):
+    n, given = 3, {"sampler": "random", "seed": 5}
+    expected = unbroken(swept, mixed_sweeps, n, **given)
+    assert any(result.member for result in expected[0][1])
+    assert_survives(swept, monkeypatch, mixed_sweeps, write, after, expected, n, **given)
+
+
+def test_a_search_from_before_there_were_sweeps_goes_on(swept, open_study, made_up):
+    folder, study, _ = open_study(space=SWEPT, epochs=2.0)
+    study.search(Limits(6))
+    before = study.results
+    # Killed with a trial under way, which stays what it was.
+    left = iter(range(3))
+    study.search(Limits(9), lambda: "" if next(left, None) is not None else "stop")
+    (running,) = [one for one in study.results if one.ending is Ending.UNFINISHED]
+    folder.close()
+    folder, study, _ = swept(resume=True)
+    study.search(Limits(12))
+    assert study.results[: len(before)] == before
+    assert not study.results[running.number].members
+    assert len(study.results) == 12

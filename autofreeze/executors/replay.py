@@ -100,6 +100,8 @@ class ReplayExecutor:
             self._turns += 1
             running = _Running(self.clock, self._turns, job, self.clock, [])
             try:
+                if job.members:
+                    raise LookupError("sweeps of heads are not played again")
                 running.left = list(self._player(job))
             except (AutofreezeError, LookupError) as error:
                 running.error = " ".join(str(error).split())
