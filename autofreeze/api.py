@@ -44,6 +44,8 @@ def search(
     delta: float = 1.0,
     tune_baselines: Sequence[str] = (),
     max_cost: float | None = None,
+    views: str | None = None,
+    erase: float | None = None,
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -71,6 +73,9 @@ def search(
             for all of them.
         max_cost: Work of one run at most, in runs of full fine-tuning: 0.5 is half. What costs more cannot
             win.
+        views: ``none``, ``flip``, ``bank:K`` or ``online``, whatever the space says.
+        erase: Share of the crops of ``bank:K`` and ``online`` in which a rectangle is erased, whatever the
+            space says, 0..1.
         display: Shows what it will cost and how it goes; nothing is shown when left out.
         command: Told in the report.
         task: Fields of :class:`autofreeze.task.Task`, such as ``weights``, ``metric`` or ``image_size``.
@@ -85,7 +90,7 @@ def search(
     began = time.monotonic()
     options = SearchOptions(
         preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
-        tuple(tune_baselines), max_cost,
+        tuple(tune_baselines), max_cost, views, erase,
     ).decided()  # fmt: skip
     settings = _task(data, model, options, task)
     out = Path(out)
@@ -121,6 +126,8 @@ def search_all(
     delta: float = 1.0,
     tune_baselines: Sequence[str] = (),
     max_cost: float | None = None,
+    views: str | None = None,
+    erase: float | None = None,
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -148,6 +155,8 @@ def search_all(
         delta: Half-width of *no difference*, in points.
         tune_baselines: Baselines whose rate is tuned.
         max_cost: Work of one run at most, in runs of full fine-tuning.
+        views: Augmentation, whatever the space says.
+        erase: Share of crops with a rectangle erased, whatever the space says.
         display: Shows progress.
         command: Told in the reports.
         task: Fields of :class:`autofreeze.task.Task`.
@@ -162,7 +171,7 @@ def search_all(
     began = time.monotonic()
     options = SearchOptions(
         preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
-        tuple(tune_baselines), max_cost,
+        tuple(tune_baselines), max_cost, views, erase,
     ).decided()  # fmt: skip
     given = [str(one) for one in data]
     _check_each_once(given)

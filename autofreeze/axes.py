@@ -145,6 +145,26 @@ def read_axes(data: Mapping[str, Any], document: Document, shape: Shape) -> tupl
     return axes, problems
 
 
+def override(axes: Mapping[str, Axis], given: Mapping[str, Scalar]) -> tuple[dict[str, Axis], list[str]]:
+    """Fix axes of the regime whatever a space says of them.
+
+    Args:
+        axes: Those of the space.
+        given: Name -> value. What holds anyway is not written down, so that the space stays the same one.
+
+    Returns:
+        The axes, and a line for everything that is wrong. Views that are no crops leave nothing to erase.
+    """
+    problems = [f"{name}{line}" for name, value in given.items() for line in _problems_of_value(name, value)]
+    usual = Regime().model_dump()
+    fixed = {name: value for name, value in given.items() if name in axes or value != usual[name]}
+    kept = dict(axes)
+    if "views" in given and not crops(str(given["views"])):
+        kept.pop("erase", None)
+    overridden = {**kept, **fixed}
+    return overridden, problems or problems_of_erase(overridden)
+
+
 def problems_of_erase(axes: Mapping[str, Axis]) -> list[str]:
     """Refuse to erase where no views are crops. Beside views that are, others simply do not use it."""
     erase, views = axes.get("erase", 0), axes.get("views", Regime().views)

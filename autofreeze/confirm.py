@@ -80,6 +80,8 @@ class _Runs:
 class Confirming:
     """The confirmation of a search: jobs on fresh seeds, a look at a time.
 
+    Its runs see the views that ``train`` will use (``Regime.for_training``), those for the test split too.
+
     Args:
         run: The open run folder of the search; records go where those of the search are.
         executor: Where jobs run.
@@ -209,7 +211,7 @@ class Confirming:
             fresh=fresh,
             seed=derive(self._seed, "confirm", fresh),
             schedule=trial.schedule,
-            regime=trial.regime,
+            regime=trial.regime.for_training,
         )
 
     def _handle(self, event: Event) -> None:
@@ -355,6 +357,7 @@ class Confirming:
             trial=runs.number,
             finalist=runs.finalist.finalist,
             arm=runs.finalist.arm,
+            views=runs.finalist.trial.regime.for_training.views,
             values=tuple(ends[fresh].value for fresh in done),
             mean=None if mean is None else mean.estimate,
             standard_error=None if mean is None else mean.standard_error,

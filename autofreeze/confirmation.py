@@ -26,6 +26,9 @@ class Candidate(Value):
     """Whether the search chose it; otherwise it is a baseline that could win."""
 
     arm: Arm
+    views: str = ""
+    """What its runs on fresh seeds saw: the views of a training on its own, which a search need not have."""
+
     values: tuple[float, ...] = ()
     """The metric by fresh seed, in the order of the seeds; those of all seeds that it ran on."""
 

@@ -7,7 +7,7 @@ from autofreeze.confirmation import Candidate, Confirmation
 from autofreeze.figures import name_of_trial, shown_mean, shown_value, work_of_full, work_of_run
 from autofreeze.metrics import BY_CLASS
 from autofreeze.phrases import counted, figure, lead_words, listed, loss_of, margin, points, printable
-from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.results import Ending, StudyResult, TrialResult, rank
 from autofreeze.values import Value
 
 UNEVEN = 2.0
@@ -118,6 +118,32 @@ def tell_optimism(result: StudyResult, optimism: float | None) -> str:
         f"the search had the winner at {figure(shown_value(result.metric, best))}, fresh seeds at "
         f"{figure(shown_mean(result.metric, found.winner))}: {lead_words(result.metric, optimism)}"
     )
+
+
+def tell_views(result: StudyResult) -> str:
+    """Say which views fresh seeds saw where the search saw others, and whether that changed the order."""
+    found = result.confirmation
+    if found is None or found.chosen is None:
+        return ""
+    trials = {one.number: one for one in result.trials}
+    changed = {
+        (trials[one.trial].regime.views, one.views or trials[one.trial].regime.views)
+        for one in found.candidates
+    }
+    changed = {(before, after) for before, after in changed if before != after}
+    if not changed:
+        return ""
+    before, after = (listed(sorted({pair[side] for pair in changed})) for side in (0, 1))
+    told = f"fresh seeds saw {after} views, as the exported file has them, where the search saw {before}"
+    scored = [one for one in found.candidates if one.mean is not None and trials[one.trial].value is not None]
+    in_search = sorted(scored, key=lambda one: rank(trials[one.trial]), reverse=True)
+    confirmed = sorted(in_search, key=lambda one: one.mean or 0.0, reverse=True)
+    if in_search == confirmed:
+        return f"{told}; the order of the {len(scored)} is the same" if len(scored) > 1 else told
+    orders = (
+        ", ".join(name_of_trial(trials[one.trial]) for one in order) for order in (in_search, confirmed)
+    )
+    return f"{told}; their order changed: in the search {next(orders)}; on fresh seeds {next(orders)}"
 
 
 def gaps_of(result: StudyResult) -> tuple[Gap, ...]:

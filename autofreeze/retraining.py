@@ -56,7 +56,8 @@ def train(
         )
     if test and not len(bench.dataset.test):
         raise ConfigError(f"{data} has no test split to read; leave out --test")
-    job = Job(trial=0, fold=0, seed=native.seed, schedule=native.schedule, regime=native.regime)
+    regime = native.regime.for_training
+    job = Job(trial=0, fold=0, seed=native.seed, schedule=native.schedule, regime=regime)
     model = bench.build_model(job.seed)
     checkpoint = out / "training.pt"
     records = []
@@ -79,9 +80,11 @@ def train(
         bench.backbone.digest == native.backbone["digest"]
         and bench.dataset.fingerprint == native.data["fingerprint"]
     )
+    expected_views = native.curve_views or native.regime.views
+    same_views = expected_views == regime.views
     curve = curve_of(records)
     # A trial that was pruned has the first epochs alone; one that was never trained has none.
-    same = curve[: len(native.curve)] == native.curve if same_inputs and native.curve else None
+    same = curve[: len(native.curve)] == native.curve if same_inputs and same_views and native.curve else None
     value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
     return TrainResult(
         model_path=model_path,
@@ -89,6 +92,7 @@ def train(
         curve=curve,
         expected=native.curve,
         same_curve=same,
+        expected_views="" if same_views else expected_views,
         test_value=value,
         test_reads=reads,
     )

@@ -22,6 +22,7 @@ from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.forecast import forecast
 from autofreeze.job import EpochRecord
+from autofreeze.live import LiveTrial
 from autofreeze.looks import check_planned
 from autofreeze.metrics import effective_images
 from autofreeze.plan import Plan
@@ -37,7 +38,7 @@ from autofreeze.samplers import SAMPLERS, SamplerName
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
-from autofreeze.study import Limits, LiveTrial, Study
+from autofreeze.study import Limits, Study
 from autofreeze.testsplit import read_test_split
 from autofreeze.trial import Workbench, run
 from autofreeze.values import did_you_mean
@@ -67,6 +68,8 @@ class SearchOptions:
     delta: float = 1.0
     tune_baselines: tuple[str, ...] = ()
     max_cost: float | None = None
+    views: str | None = None
+    erase: float | None = None
 
     def decided(self) -> "Decided":
         """Fill in what the preset decides.
@@ -99,15 +102,22 @@ class SearchOptions:
             )
         tuned, unknown = _named_baselines(self.tune_baselines)
         problems += unknown
+        preset = PRESETS.get(self.preset, PRESETS["standard"])
+        try:
+            space = SpaceSpec.load(preset.space if self.space is None else self.space)
+            space = space.overridden(views=self.views, erase=self.erase)
+        except ConfigError as error:
+            if not problems:
+                raise
+            problems += [str(error)] if error.where else error.problems
         if problems:
             raise ConfigError(problems)
-        preset = PRESETS[self.preset]
         return Decided(
             trials=preset.trials if self.trials is None else self.trials,
             seconds=self.seconds,
             epochs=self.epochs,
             steps=preset.steps,
-            space=SpaceSpec.load(preset.space if self.space is None else self.space),
+            space=space,
             folds=preset.folds if self.folds is None else self.folds,
             seed=self.seed,
             sampler=self.sampler,

@@ -23,6 +23,7 @@ from autofreeze.axes import (
     Range,
     Scalar,
     Shape,
+    override,
     percent,
     read_axes,
 )
@@ -98,6 +99,19 @@ class SpaceSpec(Value):
         if problems:
             raise ConfigError(problems, where=where)
         return cls(name=name, shape=shape, axes=axes)
+
+    def overridden(self, **given: Scalar | None) -> "SpaceSpec":
+        """Fix axes of the regime, whatever the space says of them; None leaves one as it is.
+
+        Raises:
+            ConfigError: A value is none that the axis may have, or they do not go together; all are told.
+        """
+        axes, problems = override(
+            self.axes, {name: value for name, value in given.items() if value is not None}
+        )
+        if problems:
+            raise ConfigError(problems)
+        return self.model_copy(update={"axes": axes})
 
     def resolve(self, groups: Sequence[str], epochs: float) -> "Space":
         """Fit the space to the columns of a model and the length of a run.

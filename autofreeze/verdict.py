@@ -24,6 +24,7 @@ from autofreeze.measures import (
     tell_optimism,
     tell_robustness,
     tell_test,
+    tell_views,
     tell_work,
     test_scores_of,
     work_of,
@@ -103,6 +104,7 @@ def verdict_of(result: StudyResult) -> Verdict:
     notes = [
         Note(topic="by class", sentence=tell_classes(result, classes)),
         Note(topic="optimism", sentence=tell_optimism(result, optimism)),
+        Note(topic="views", sentence=tell_views(result)),
         Note(topic="gap", sentence=tell_gaps(gaps)),
         Note(topic="robustness", sentence=tell_robustness(result.metric, robust)),
         Note(topic="work", sentence=tell_work(result, work)),

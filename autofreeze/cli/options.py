@@ -59,6 +59,19 @@ CacheSize = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Byte budget of the cache, such as 10GB.")
 ]
 FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start from random weights, on purpose.")]
+Views = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Augmentation: none, flip, bank:K (K prepared crops) or online. Default: the space's.",
+    ),
+]
+Erase = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE", help="Share of the crops in which a rectangle is erased. Default: the space's."
+    ),
+]
 Groups = Annotated[
     str, typer.Option(metavar="NAME|N", help="Layer groups: auto (at most 8), coarse, fine, or a number.")
 ]

@@ -12,6 +12,7 @@ from autofreeze.cli.options import (
     CacheSize,
     CropPct,
     Device,
+    Erase,
     FromScratch,
     Groups,
     ImageSize,
@@ -21,6 +22,7 @@ from autofreeze.cli.options import (
     TestShare,
     Threads,
     Triple,
+    Views,
     Weights,
 )
 from autofreeze.cli.train import train_by
@@ -107,6 +109,8 @@ def search(
             metavar="SHARE", help="Work of one run at most, in runs of full fine-tuning: 0.5 is half."
         ),
     ] = None,
+    views: Views = None,
+    erase: Erase = None,
     groups: Groups = "auto",
     image_size: ImageSize = None,
     mean: Triple = None,
@@ -135,7 +139,7 @@ def search(
     given = {
         "out": out, "preset": preset, "trials": trials, "time_limit": limit, "epochs": epochs, "space": space,
         "seed": seed, "sampler": sampler, "prune": prune, "resume": resume, "display": Display(),
-        "confirm": confirm, "delta": delta, "max_cost": max_cost,
+        "confirm": confirm, "delta": delta, "max_cost": max_cost, "views": views, "erase": erase,
         "tune_baselines": [name.strip() for name in tune_baselines.split(",")] if tune_baselines else (),
         "command": api.command_line(), **task,
     }  # fmt: skip

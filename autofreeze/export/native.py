@@ -44,6 +44,9 @@ class NativeFile(Value):
     """Trial, metric, value, log loss, validation images."""
 
     curve: tuple[CurvePoint, ...] = ()
+    curve_views: str = ""
+    """Views that the curve's runs saw; those of the regime where it is empty."""
+
     versions: dict[str, str] = Field(default_factory=dict)
 
     def to_text(self) -> str:
@@ -84,7 +87,7 @@ def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint
     return NativeFile(
         confirmed=winner is not None and winner.trial == trial.number,
         schedule=trial.schedule,
-        regime=trial.regime,
+        regime=trial.regime.for_training,
         task=Task.model_validate(result.settings["task"]),
         seed=result.settings["fold_seeds"][0],
         backbone=result.backbone,
@@ -98,5 +101,6 @@ def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint
             "n_val": trial.n_val,
         },
         curve=curve,
+        curve_views=trial.regime.views if curve else "",
         versions=result.versions,
     )

@@ -17,13 +17,18 @@ def line_of(record: EpochRecord) -> str:
 
 
 def summary(result: TrainResult) -> str:
-    """Say where the model lies and whether the trial's curve came out again."""
+    """Say where the model lies, and whether the trial's curve came out again where it should."""
     last, metric = result.curve[-1], result.metric
     lines = [
         f"validation {metric} {_shown(metric, last.value)} at the last epoch; the model: {result.model_path}"
     ]
     if result.same_curve:
         lines.append("the curve equals the trial's to the bit")
+    elif result.expected_views and result.expected:
+        lines.append(
+            f"the search saw {result.expected_views} views, and this training new ones each epoch, "
+            "so the trial's curve is no reference"
+        )
     elif result.same_curve is None and result.expected:
         lines.append("data or weights are not those of the search, so the trial's curve is no reference")
     elif result.expected:
