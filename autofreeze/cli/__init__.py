@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from autofreeze.cli.cache import cache
 from autofreeze.cli.check import check
 from autofreeze.cli.demo import demo
 from autofreeze.cli.export import export
@@ -28,6 +29,7 @@ app = typer.Typer(
 for command in (demo, check, suggest, search, report, export, train, groups):
     app.command()(command)
 app.add_typer(spaces, name="spaces")
+app.add_typer(cache, name="cache")
 
 
 @app.callback(invoke_without_command=True)
