@@ -8,7 +8,7 @@ called as they are, so they heed their mode when the graph runs.
 import copy
 import hashlib
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,17 +112,9 @@ class _Held(fx.Proxy):
 
 
 def traced_modules(model: nn.Module) -> tuple[str, ...]:
-    """Names of the modules that are traced through, whose modes are thus baked into a graph."""
+    """Names of the modules that may be traced through, whose modes are thus baked into a graph."""
     tracer = _Tracer()
-
-    def walk(module: nn.Module, name: str) -> Iterator[str]:
-        if not name or not tracer.is_leaf_module(module, name):
-            yield name
-            for child, below in module.named_children():
-                yield from walk(below, f"{name}.{child}" if name else child)
-
-    seen = {name for name, _ in model.named_modules()}
-    return tuple(name for name in walk(model, "") if name in seen)
+    return tuple(name for name, module in model.named_modules() if not tracer.is_leaf_module(module, name))
 
 
 def trace(template: nn.Module, modes: Mapping[str, bool]) -> Trace:
