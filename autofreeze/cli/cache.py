@@ -49,7 +49,7 @@ def list_cache(folder: Folder = None, as_json: OutputJson = False) -> None:
 def clear(
     keys: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY]...", help="Keys, or how they begin.", show_default=False),
+        typer.Argument(metavar="KEY", help="Keys, or how they begin.", show_default=False),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that the cache holds.")] = False,
     decoded: Annotated[bool, typer.Option("--decoded", help="Decoded images only.")] = False,
