@@ -120,6 +120,7 @@ class Cutter:
         self._borders: dict[int, _Border] = {}
         self._suffixes: dict[tuple[int, tuple[bool, ...]], Program] = {}
         self._refusals: dict[tuple[int, tuple[bool, ...]], str] = {}
+        self._rows: dict[int, str] = {}
 
     def refusal(self, boundary: int, model: nn.Module | None = None) -> str:
         """Say in one sentence why models cannot be cut there; empty when they can.
@@ -205,7 +206,7 @@ class Cutter:
         if key not in self._refusals:
             try:
                 self._suffix(boundary, modes)
-                self._refusals[key] = self._check(boundary, modes)
+                self._refusals[key] = self._check_rows(boundary) or self._check(boundary, modes)
             except CannotCut as error:
                 self._refusals[key] = "; ".join(error.problems)
         return self._refusals[key]
@@ -316,6 +317,13 @@ class Cutter:
     def _numbers(self, traced: Trace) -> dict[fx.Node, int]:
         return tracing.numbered(traced, self._table)
 
+    def _check_rows(self, boundary: int) -> str:
+        """Say whether features depend on an image's place in a chunk or on the others in it."""
+        if boundary not in self._rows:
+            prefix = _Part(self._template, self._border(boundary).prefix)
+            self._rows[boundary] = _rows_told(prefix, _noise(self._chunk, self._image_size))
+        return self._rows[boundary]
+
     def _check(self, boundary: int, modes: _Modes) -> str:
         """Compare a cut model with the whole, to the bit; the first difference in words."""
         whole = copy.deepcopy(self._template)
@@ -328,11 +336,8 @@ class Cutter:
         parts = copy.deepcopy(whole)
         prefix = _Part(parts, self._border(boundary).prefix)
         suffix = _Part(parts, self._suffix(boundary, modes))
-        pixels = _noise(4, self._image_size)
         try:
-            return _rows_told(prefix, _noise(self._chunk, self._image_size)) or _difference(
-                whole, parts, prefix, suffix, pixels
-            )
+            return _difference(whole, parts, prefix, suffix, _noise(4, self._image_size))
         except Exception as error:  # noqa: BLE001 - whatever the model's operations raise
             return f"a cut copy does not run ({_told(error)})"
 
