@@ -50,9 +50,10 @@ def test_one_budget_holds_for_both_kinds_and_the_one_used_longest_ago_goes_first
 
 @pytest.mark.parametrize("beside_open", [False, True])
 def test_what_this_process_has_open_is_never_evicted(cache, beside_open):
-    images = put(cache, "decoded", "images", 1000, age=1000)
+    images = put(cache, "decoded", "images", 1000)
     put(cache, "features", "other", 1000, age=10)
     hold = Hold(images, "images")
+    os.utime(images.note("images"), ns=(0, 0))  # used longest ago, all the same
     fill(cache, "features", "new", 1000, 2000, beside_open=beside_open)
     assert held(cache) == {("decoded", "images"), ("features", "new")}
     del hold
@@ -71,6 +72,14 @@ def test_features_that_do_not_fit_beside_what_is_open_are_refused_and_nothing_is
     fill(cache, "decoded", "needed", 1200, 2000)  # images that a search cannot do without
     assert held(cache) == {("decoded", "images"), ("decoded", "needed")}
     del hold
+
+
+def test_features_keep_within_the_budget_where_another_process_is_filling_what_should_go(cache):
+    own = put(cache, "features", "busy", 1000, age=10)
+    with own.lock("busy"), pytest.raises(NoRoomError, match="beside what is in use") as caught:
+        fill(cache, "features", "new", 1200, 2000, beside_open=True)
+    assert caught.value.enough == 2200
+    assert held(cache) == {("features", "busy")}
 
 
 def test_a_hold_ends_with_the_last_of_its_users(cache):
