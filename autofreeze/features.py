@@ -11,11 +11,13 @@ Whether something is stored may depend on the clock, on memory and on the disk. 
 
 import errno
 import os
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import FileIO
 from math import prod
 from pathlib import Path
 from typing import Any, Literal
@@ -361,8 +363,9 @@ class FeatureStores:
         self, job: "_Job", shelf: Shelf, note: FeatureNote, *, filled: bool, hold: Hold | None = None
     ) -> FeatureStore:
         hold = hold or Hold(shelf, job.key)
-        # Copy-on-write: torch warns of memory that may not be written to, and no write may reach the file.
-        whole = torch.from_numpy(np.memmap(shelf.data(job.key), np.uint8, "c"))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
+            whole = torch.from_numpy(np.memmap(shelf.data(job.key), np.uint8, "r"))
         rows = tuple(
             whole[start : start + job.n * numbers * job.dtype.itemsize].view(job.dtype).view(job.n, numbers)
             for start, numbers in zip(job.offsets, job.numbers, strict=True)
@@ -471,9 +474,9 @@ class _Job:
                     for place, tensor in enumerate(chunk):
                         rows = _bytes(packed(tensor, strides[place]))
                         checksums[place] = zlib.crc32(rows, checksums[place])
-                        _write(file.fileno(), rows, offsets[place])
+                        _write(file, rows, offsets[place])
                         offsets[place] += len(rows)
-                _flush(file.fileno())
+                _flush(file)
             note = FeatureNote(
                 key=self.key,
                 spec=self.spec,
@@ -524,19 +527,19 @@ def _bytes(rows: Tensor) -> memoryview:
     return rows.cpu().view(torch.uint8).numpy().reshape(-1).data
 
 
-def _write(file: int, data: memoryview, offset: int) -> None:
+def _write(file: FileIO, data: memoryview, offset: int) -> None:
     try:
+        file.seek(offset)
         while data:
-            written = os.pwrite(file, data, offset)
-            data, offset = data[written:], offset + written
+            data = data[file.write(data) :]
     except OSError as error:
         raise _FillError(error.strerror or str(error)) from error
 
 
-def _flush(file: int) -> None:
+def _flush(file: FileIO) -> None:
     """Wait until all is on the disk: a page that could not be written would come back as zeros."""
     try:
-        os.fsync(file)
+        os.fsync(file.fileno())
     except OSError as error:
         raise _FillError(error.strerror or str(error)) from error
 

@@ -23,6 +23,11 @@ from autofreeze.preprocessing import Preprocessing
 from autofreeze.shelf import Hold, NoRoomError, Shelf, default_cache_folder, rounded_up
 from autofreeze.values import digest_of
 
+LONG_BYTES = 2**30
+"""Checking a store of more bytes is told to ``progress``: it takes seconds."""
+
+_BLOCK = 2**22
+
 
 @dataclass(frozen=True, eq=False)
 class DecodedStore:
@@ -50,10 +55,16 @@ class DecodedStore:
         """Copy images into memory: uint8 (len(image_ids), size, size, 3), writable."""
         return np.asarray(self.images[image_ids])
 
-    def intact(self) -> bool:
+    def intact(self, progress: Progress | None = None) -> bool:
         """Read the whole file and compare its hash with the one noted when it was written."""
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == self.note.sha256
+        digest = hashlib.sha256()
+        buffer = memoryview(bytearray(_BLOCK))
+        with self.path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+                if progress is not None:
+                    progress(len(self) * file.tell() // self.note.file_bytes, len(self))
+        return digest.hexdigest() == self.note.sha256
 
     def __reduce__(self) -> tuple[object, ...]:
         return _reopen, (self.path.parent.parent, self.key)
@@ -73,7 +84,8 @@ def open_decoded_store(
     one, one decodes and the others wait for it. What was used longest ago makes room for a new store
     (``shelf.py``).
 
-    Images that cannot be decoded are zeros, and noted; they may be in no part (``Dataset.without``).
+    A store whose file is not what was written is found out by its hash, and decoded again. Images that cannot
+    be decoded are zeros, and noted; they may be in no part (``Dataset.without``).
 
     Args:
         dataset: All its parts are stored, in one numbering.
@@ -91,10 +103,10 @@ def open_decoded_store(
     shelf = Shelf(folder, "decoded")
     key = store_key(dataset, preprocessing)
     try:
-        if (found := _open(shelf, key)) is None:
+        if (found := _whole(shelf, key, progress)) is None:
             shelf.folder.mkdir(parents=True, exist_ok=True)
             with shelf.lock(key):
-                if (found := _open(shelf, key)) is None:
+                if (found := _whole(shelf, key, progress)) is None:
                     note = _fill(shelf, key, dataset, preprocessing, budget_bytes, progress)
                     return _opened(shelf, key, note, filled=True)
     except NoRoomError as error:
@@ -203,6 +215,13 @@ def _header(shape: tuple[int, int, int, int]) -> bytes:
 
 
 # Opening
+
+
+def _whole(shelf: Shelf, key: str, progress: Progress | None) -> DecodedStore | None:
+    """Open a finished store whose bytes are those that were written."""
+    store = _open(shelf, key)
+    long = store is not None and store.note.file_bytes > LONG_BYTES
+    return store if store is not None and store.intact(progress if long else None) else None
 
 
 def _open(shelf: Shelf, key: str) -> DecodedStore | None:

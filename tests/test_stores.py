@@ -188,12 +188,22 @@ def test_a_damaged_store_is_built_again(dataset, cache, harm):
     assert not open_decoded_store(dataset, SMALL, cache_folder=cache).filled
 
 
-def test_changed_bytes_are_found_when_the_hash_is_checked(dataset, cache):
+def test_changed_bytes_are_found_out_and_the_images_decoded_again(dataset, cache, monkeypatch):
     store = open_decoded_store(dataset, SMALL, cache_folder=cache)
+    good = np.array(store.images)
     with store.path.open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(bytes([255 - store.images[-1, -1, -1, -1]]))
     assert not store.intact()
+    again = open_decoded_store(dataset, SMALL, cache_folder=cache)
+    assert again.filled
+    assert np.array_equal(again.images, good)
+    told = []
+    monkeypatch.setattr(stores, "LONG_BYTES", 0)
+    assert not open_decoded_store(
+        dataset, SMALL, cache_folder=cache, progress=lambda *done: told.append(done)
+    ).filled
+    assert told == [(12, 12)]
 
 
 def test_what_a_killed_process_left_is_cleared_away(dataset, cache):

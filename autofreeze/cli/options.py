@@ -52,7 +52,8 @@ Threads = Annotated[
 Cache = Annotated[
     Path | None,
     typer.Option(
-        metavar="FOLDER", help="Folder for decoded images. Default: $AUTOFREEZE_CACHE or the user's cache."
+        metavar="FOLDER",
+        help="Folder of what is kept for later searches. Default: $AUTOFREEZE_CACHE or the user's cache.",
     ),
 ]
 CacheSize = Annotated[
