@@ -14,7 +14,7 @@ from filelock import FileLock
 from PIL import Image
 from timm.data.transforms_factory import create_transform
 
-from autofreeze import stores
+from autofreeze import shelf, stores
 from autofreeze.bytesize import format_bytes, parse_bytes
 from autofreeze.data import open_dataset
 from autofreeze.errors import ConfigError, DataError
@@ -253,6 +253,16 @@ def test_a_store_that_this_process_reads_is_not_evicted_even_beyond_the_budget(d
     del one
     three = open_decoded_store(dataset, sized(18), cache_folder=cache, budget_bytes=12_500)
     assert stored(cache) == {two.key, three.key}
+
+
+def test_reading_images_counts_as_a_use(dataset, cache, monkeypatch):
+    store = open_decoded_store(dataset, SMALL, cache_folder=cache)
+    note = store.path.with_suffix(".json")
+    monkeypatch.setattr(shelf, "TOUCH_SECONDS", 0.0)
+    for use in (lambda: store.images, lambda: store.read(np.array([0]))):
+        os.utime(note, ns=(0, 0))
+        use()
+        assert note.stat().st_mtime_ns > 0
 
 
 def test_a_store_larger_than_the_budget_is_refused_before_anything_is_evicted(dataset, cache):
