@@ -41,11 +41,16 @@ def save_checkpoint(
         for name, tensor in model.state_dict().items()
         if name in parameters or _is_buffer_of(name, columns, ever_trained)
     }
+    write_state(path, {"model": tensors, "optimizer": optimizer.state_dict(), **progress})
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain data whole: an older file stays until the new one is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:
-            torch.save({"model": tensors, "optimizer": optimizer.state_dict(), **progress}, stream)
+            torch.save(state, stream)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -27,6 +27,22 @@ def step_work(work_shares: Sequence[float], trainable: Sequence[bool], n_images:
     return n_images * (1 + 2 * sum(work_shares[lowest:]))
 
 
+def heads_work(work_shares: Sequence[float], n_images: int, heads: int, *, trained: bool) -> float:
+    """Work of heads that share their features: all that lies below them is passed once.
+
+    Args:
+        work_shares: Share of forward work by column, stem first.
+        n_images: Images.
+        heads: How many; one costs what a step of a head alone costs.
+        trained: Whether a training step is taken; else they predict.
+
+    Returns:
+        Forward-equivalents.
+    """
+    *below, head = work_shares
+    return n_images * (sum(below) + heads * head * (3 if trained else 1))
+
+
 def run_work(timetable: Timetable, work_shares: Sequence[float], *, n_train: int, n_val: int) -> float:
     """Work of a whole run: its training steps, and one validation at the end of each epoch.
 

@@ -131,9 +131,9 @@ class Display:
         reason = f" ({result.reason})" if result.reason else ""
         same = f" (same as trial {result.same_as})" if result.same_as is not None else ""
         mark = "  ← best so far" if self._best is result else ""
-        return (
-            f"trial {result.number:>3}/{self._trials}  {name:<14} {outcome}{reason}{same}{mark}{self._left()}"
-        )
+        heads = f" (best of {len(result.members)} heads)" if result.members else ""
+        ended = f"{outcome}{heads}{reason}{same}{mark}{self._left()}"
+        return f"trial {result.number:>3}/{self._trials}  {name:<14} {ended}"
 
     def _value(self, result: TrialResult) -> str:
         return figure(shown_value(self._metric, result))
@@ -157,7 +157,8 @@ class Display:
         return f"{best}, about {duration(pace * max(self._trials - self._ended, 0))} left"
 
     def _name(self, trial: "LiveTrial") -> str:
-        return f"trial {trial.number}: {trial.baseline or 'searched'}"
+        heads = f", {len(trial.members)} heads" if trial.members else ""
+        return f"trial {trial.number}: {trial.baseline or 'searched'}{heads}"
 
     def _epochs(self, trial: "LiveTrial") -> int:
         return -int(-trial.schedule.epochs // 1) * trial.n_folds

@@ -1,5 +1,6 @@
 """What a search found: trials, how they ended, and the best of them."""
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,11 @@ from autofreeze.values import Value
 
 UNDER_WAY = "under way"
 """``cut_short`` of a report that was written while the search ran: a killed one leaves it."""
+
+
+ROUNDING = 1e-3
+"""Nats, or the same share of the loss, by which rounding parts the curves of a head trained beside others and
+alone, at most (``benchmarks/fused_heads.py``)."""
 
 
 class Ending(StrEnum):
@@ -250,9 +256,12 @@ class TrainResult(Value):
     expected: tuple[CurvePoint, ...]
     """The trial's own curve, from the file."""
 
+    up_to_rounding: bool = False
+    """Whether the trial's head was trained beside others: both curves agree up to rounding at best."""
+
     same_curve: bool | None
-    """Whether both curves are equal to the bit, as far as the trial's own goes; None when the data, the
-    weights or the views differ, or the file holds no curve."""
+    """Whether both curves are equal, as far as the trial's own goes: to the bit, or as :func:`follows` says where
+    that is the best; None when the data, the weights or the views differ, or the file holds no curve."""
 
     expected_views: str = ""
     """Views that the trial's own curve saw, where this training saw others."""
@@ -268,6 +277,16 @@ def curve_of(records: Sequence[EpochRecord]) -> tuple[CurvePoint, ...]:
     """Shorten records to what an exported file keeps."""
     names = tuple(CurvePoint.model_fields)
     return tuple(CurvePoint(**{name: getattr(record, name) for name in names}) for record in records)
+
+
+def follows(curve: Sequence[CurvePoint], expected: Sequence[CurvePoint]) -> bool:
+    """Say whether two curves of one head agree up to rounding: in their losses, at each epoch of both."""
+    pairs = [
+        (ours, theirs)
+        for one, other in zip(curve, expected, strict=True)
+        for ours, theirs in ((one.train_loss, other.train_loss), (one.val_loss, other.val_loss))
+    ]
+    return all(math.isclose(*pair, rel_tol=ROUNDING, abs_tol=ROUNDING) for pair in pairs)
 
 
 def rank(trial: TrialResult) -> tuple[float, float, int]:

@@ -10,7 +10,7 @@ from autofreeze.errors import ConfigError, TrainingError
 from autofreeze.export.native import NativeFile
 from autofreeze.job import EpochRecord, Job
 from autofreeze.modelfile import save_model
-from autofreeze.results import TrainResult, curve_of
+from autofreeze.results import TrainResult, curve_of, follows
 from autofreeze.task import Task
 from autofreeze.testreads import note_read
 from autofreeze.trial import Workbench, run
@@ -84,14 +84,16 @@ def train(
     same_views = expected_views == regime.views
     curve = curve_of(records)
     # A trial that was pruned has the first epochs alone; one that was never trained has none.
-    same = curve[: len(native.curve)] == native.curve if same_inputs and same_views and native.curve else None
+    told = curve[: len(native.curve)]
+    same = follows(told, native.curve) if native.curve_fused else told == native.curve
     value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
     return TrainResult(
         model_path=model_path,
         metric=bench.metric,
         curve=curve,
         expected=native.curve,
-        same_curve=same,
+        same_curve=same if same_inputs and same_views and native.curve else None,
+        up_to_rounding=native.curve_fused,
         expected_views="" if same_views else expected_views,
         test_value=value,
         test_reads=reads,

@@ -96,6 +96,17 @@ def leading(standings: Mapping[int, tuple[float, float]]) -> int:
     return max(standings, key=key)
 
 
+def leading_now(members: Sequence[EpochRecord], going: Sequence[int]) -> int:
+    """Say which head of a sweep leads in an epoch: of those that are stable, where any is.
+
+    Args:
+        members: The newest record of each head, by its place.
+        going: Places of those that were trained in this epoch.
+    """
+    stable = [place for place in going if not why_unstable(members[place])]
+    return leading({place: (members[place].value, members[place].val_loss) for place in stable or going})
+
+
 def joined(
     members: Sequence[EpochRecord], going: Sequence[int], *, work: float, seconds: float
 ) -> EpochRecord:
@@ -109,9 +120,8 @@ def joined(
         work: Forward-equivalents of the whole sweep so far.
         seconds: The same in time.
     """
-    stable = [place for place in going if not why_unstable(members[place])]
-    leader = leading({place: (members[place].value, members[place].val_loss) for place in stable or going})
-    last = members[leader].last or not stable
+    leader = leading_now(members, going)
+    last = members[leader].last or bool(why_unstable(members[leader]))
     spare = {} if last else {"predicted": "", "losses": ""}
     kept = tuple(record.model_copy(update=spare) for record in members)
     return members[leader].model_copy(

@@ -44,6 +44,10 @@ class NativeFile(Value):
     """Trial, metric, value, log loss, validation images."""
 
     curve: tuple[CurvePoint, ...] = ()
+    curve_fused: bool = False
+    """Whether the curve is that of a head that was trained beside others (``fused.fit_heads``): one that is
+    trained alone follows it up to rounding."""
+
     curve_views: str = ""
     """Views that the curve's runs saw; those of the regime where it is empty."""
 
@@ -101,6 +105,7 @@ def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint
             "n_val": trial.n_val,
         },
         curve=curve,
+        curve_fused=bool(curve and trial.members),
         curve_views=trial.regime.views if curve else "",
         versions=result.versions,
     )

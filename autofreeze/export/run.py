@@ -7,6 +7,7 @@ from autofreeze.export.native import NativeFile, native_file
 from autofreeze.records import read_records
 from autofreeze.report.files import read_report
 from autofreeze.results import Ending, StudyResult, TrialResult, curve_of
+from autofreeze.scoring import curves_of
 
 
 def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFile:
@@ -20,7 +21,8 @@ def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFil
     chosen = _choose(result, trial)
     origin = chosen.same_as if chosen.same_as is not None else chosen.number
     records = read_records(Path(run_folder)).get((origin, 0), [])
-    return native_file(result, chosen, curve_of(records))
+    own = curves_of({0: records}, chosen.member)[0]
+    return native_file(result, chosen, curve_of(own))
 
 
 def _choose(result: StudyResult, number: int | None) -> TrialResult:

@@ -22,7 +22,12 @@ def summary(result: TrainResult) -> str:
     lines = [
         f"validation {metric} {_shown(metric, last.value)} at the last epoch; the model: {result.model_path}"
     ]
-    if result.same_curve:
+    if result.same_curve and result.up_to_rounding:
+        lines.append(
+            "the curve follows the trial's to within rounding: in the search the head was trained beside "
+            "others"
+        )
+    elif result.same_curve:
         lines.append("the curve equals the trial's to the bit")
     elif result.expected_views and result.expected:
         lines.append(

@@ -56,8 +56,9 @@ def certainty(metric: str, best: TrialResult, shown: float | None, error: float 
     folds = len(best.fold_values)
     over = f"{folds} folds, one seed" if folds > 1 else "one seed"
     meaning = "" if error is None else f"; ± is {ERROR_WORDS.get(metric, 'the binomial standard error')}"
+    heads = f", the best of {len(best.members)} heads in one sweep" if best.members else ""
     return (
-        f"trial {best.number}: {metric} {figure(shown, error)} on {best.n_val:,} validation images "
+        f"trial {best.number}{heads}: {metric} {figure(shown, error)} on {best.n_val:,} validation images "
         f"({over}{meaning})"
     )
 
@@ -80,7 +81,18 @@ def trials_line(result: StudyResult) -> str:
     """Say how many trials there are and how they ended."""
     line = f"{len(result.trials)} trials" + (f": {endings(result.trials)}" if result.trials else "")
     equal = sum(trial.same_as is not None for trial in result.trials)
-    return line + (f"; {equal} had the schedule of an earlier one and took over its result" if equal else "")
+    line += f"; {equal} had the schedule of an earlier one and took over its result" if equal else ""
+    return line + sweeps_words(result.trials)
+
+
+def sweeps_words(trials: Sequence[TrialResult]) -> str:
+    """Say how many trials were sweeps; empty when none was."""
+    sizes = [len(trial.members) for trial in trials if trial.members]
+    if not sizes:
+        return ""
+    heads = f"{min(sizes)}" if len(set(sizes)) == 1 else f"{min(sizes)} to {max(sizes)}"
+    were = "1 was a sweep" if len(sizes) == 1 else f"{len(sizes)} were sweeps"
+    return f"; {were} of {heads} heads trained side by side, each counted as its best one"
 
 
 def cost_line(result: StudyResult) -> str:
