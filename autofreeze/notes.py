@@ -120,7 +120,7 @@ class FeatureNote(_Note):
 
     file_bytes: int
     checksums: tuple[int, ...]
-    """CRC-32 of the rows of each tensor."""
+    """CRC-32 of the strides and the rows of each tensor."""
 
     created: str
     """UTC, ISO 8601."""

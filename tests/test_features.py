@@ -309,6 +309,8 @@ HARM = {
     "no note": lambda path: path.with_suffix(".json").unlink(),
     "torn note": lambda path: path.with_suffix(".json").write_text('{"key": "'),
     "note of other shapes": change_note(shapes=[[6, 6, 4], [5]]),
+    "note of other strides": change_note(strides=[[36, 6, 1], [1]]),
+    "note of fewer strides": change_note(strides=[[36, 6, 1]]),
     "note of other features": change_note(spec=spec(view="flipped").model_dump(mode="json")),
 }
 
