@@ -2,11 +2,13 @@
 
     python benchmarks/views.py run   DATA OUT.jsonl [--minutes 45] [--sets trashnet6 …] [--views none flip …]
     python benchmarks/views.py table OUT.jsonl [--json OUT.json]
+    python benchmarks/views.py pace  [--sizes 96 160] [--json OUT.json]
 
 DATA holds a folder for each set and weights/mobilenetv2_100.imagenet.fp16.safetensors. Every run draws what
 it trains on and what it is scored on anew by its seed, from the training part alone; the runs of one seed
 see the same images, heads and orders, so that views are compared in pairs. Seconds are those of the
 processor, which other programs do not lengthen much. A recording that was stopped goes on where it was.
+``pace`` measures how many images a second are rendered.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from autofreeze import metrics
 from autofreeze.baselines import baselines
 from autofreeze.binding import Columns
 from autofreeze.job import EpochRecord
+from autofreeze.pixels import render
 from autofreeze.provenance import machine, versions
 from autofreeze.regime import Regime
 from autofreeze.seeds import derive
@@ -31,8 +34,10 @@ from autofreeze.splits import Split
 from autofreeze.task import Task
 from autofreeze.training import evaluate, fit
 from autofreeze.trial import Workbench
+from autofreeze.views import numbers
 
 EPOCHS = 8
+BATCH, REPEATS = 32, 101
 VIEWS = ("none", "flip", "bank:4", "online")
 """A bank of four, so that each crop comes twice: as often as one of eight does in a run of usual length."""
 
@@ -76,7 +81,13 @@ def main() -> None:
     tabulate = commands.add_parser("table")
     tabulate.add_argument("out", type=Path)
     tabulate.add_argument("--json", type=Path)
+    measure = commands.add_parser("pace")
+    measure.add_argument("--sizes", type=int, nargs="*", default=[96, 160])
+    measure.add_argument("--json", type=Path)
     given = parser.parse_args()
+    if given.command == "pace":
+        pace(given.sizes, given.json)
+        return
     if given.command == "run":
         record(given.data, given.out, given.minutes, given.sets, given.views)
         return
@@ -192,6 +203,32 @@ def drawn(labels: np.ndarray, pool: np.ndarray, setting: Setting, seed: int) -> 
         train += [*ids[:first]]
         val += [*ids[first : first + more]]
     return Split(train=np.sort(train), val=np.sort(val))
+
+
+def pace(sizes: list[int], out: Path | None) -> None:
+    """Render batches of 32 by each kind of views in turn, on one thread; medians of processor time."""
+    torch.set_num_threads(1)
+    kinds = (("none", 0.0), ("flip", 0.0), ("bank:8", 0.0), ("online", 0.0), ("online", 0.25))
+    ids, half = np.arange(BATCH), (0.5, 0.5, 0.5)
+    rates = {}
+    for size in sizes:
+        images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (BATCH, size, size, 3), np.uint8))
+        times: dict[tuple[str, float], list[float]] = {kind: [] for kind in kinds}
+        for epoch in range(REPEATS):
+            for view, erase in kinds:
+                began = time.process_time()
+                which = numbers(view, 1, ids, epoch)
+                render(view, images, ids, which, half, half, seed=1, erase=erase)
+                times[view, erase].append(time.process_time() - began)
+        rates[size] = {kind: BATCH / float(np.median(times[kind])) for kind in kinds}
+    names = [view + (f", erase {erase:g}" if erase else "") for view, erase in kinds]
+    print(f"| px | {' | '.join(names)} |\n|---|{'---|' * len(kinds)}")
+    for size, of in rates.items():
+        print(f"| {size} | {' | '.join(f'{rate:,.0f}' for rate in of.values())} |")
+    if out:
+        facts = {"repeats": REPEATS, "versions": versions(), "machine": machine("cpu", 1)}
+        told = {size: dict(zip(names, of.values(), strict=True)) for size, of in rates.items()}
+        out.write_text(json.dumps({**facts, "images_per_second": told}, indent=1) + "\n", encoding="utf-8")
 
 
 # Reading
