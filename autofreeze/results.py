@@ -260,8 +260,8 @@ class TrainResult(Value):
     """Whether the trial's head was trained beside others: both curves agree up to rounding at best."""
 
     same_curve: bool | None
-    """Whether both curves are equal, as far as the trial's own goes: to the bit, or as :func:`follows` says where
-    that is the best; None when the data, the weights or the views differ, or the file holds no curve."""
+    """Whether both curves are equal, as far as the trial's own goes: to the bit, or ``up_to_rounding``; None
+    when the data, the weights or the views differ, or the file holds no curve."""
 
     expected_views: str = ""
     """Views that the trial's own curve saw, where this training saw others."""
