@@ -11,6 +11,7 @@ from autofreeze.errors import TrainingError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Failed, Finished, Recorded
 from autofreeze.executors.replay import ReplayExecutor, player_of
+from autofreeze.job import Member
 from autofreeze.recipes import full
 from autofreeze.training import fit
 
@@ -279,3 +280,17 @@ def test_a_fault_of_the_player_is_no_failure_of_a_job(jobs):
 
     with pytest.raises(ZeroDivisionError):
         ReplayExecutor(play).submit(jobs[0])
+
+
+def test_a_replay_refuses_a_sweep_even_where_its_drawn_head_was_recorded(made_up):
+    job = made_up.job(unfreeze_depth=0)
+    heads = [Member(schedule=made_up.job(unfreeze_depth=0, head_lr=rate).schedule, regime=job.regime)
+             for rate in (1e-3, 2e-3)]  # fmt: skip
+    executor = ReplayExecutor(made_up.curve)
+    executor.submit(job.model_copy(update={"members": tuple(heads)}))
+    executor.submit(job.model_copy(update={"trial": 1}))
+    events = drain(executor)
+    assert [event.error for event in events if isinstance(event, Failed)] == [
+        "sweeps of heads are not played again"
+    ]
+    assert any(isinstance(event, Finished) and event.job.trial == 1 for event in events)
