@@ -270,12 +270,11 @@ class Cutter:
             raise CannotCut("what its suffix needs differs between training and evaluation mode")
         writer = Writer(traced, [node for node in nodes if node not in found], len(border.stored))
         tensors = [one.unpack(writer, rows) for one, rows in zip(border.stored, writer.inputs, strict=True)]
-        n = writer.method("size", writer.inputs[0], 0)
         for node, values in found.items():
             if node in stored:
                 writer.known[node] = _nested(stored[node], tensors.__getitem__)
             else:
-                writer.known[node] = _plain(writer, values, n)
+                writer.known[node] = _plain(writer, values)
         writer.copy(node for node in nodes if node is not traced.output)
         return writer.program(writer.known[_result(traced)])
 
@@ -404,11 +403,11 @@ def _nested(place: Any, get: Callable[[int], Any]) -> Any:
     return get(place) if isinstance(place, int) else type(place)(_nested(one, get) for one in place)
 
 
-def _plain(writer: Writer, values: tuple[Any, ...], n: fx.Node) -> Any:
+def _plain(writer: Writer, values: tuple[Any, ...]) -> Any:
     """Write a value that depends on the number of images alone, given for 2 and for 3 of them."""
     two, three = values
     if isinstance(two, tuple | list):
-        parts = (_plain(writer, pair, n) for pair in zip(two, three, strict=True))
+        parts = (_plain(writer, pair) for pair in zip(two, three, strict=True))
         return list(parts) if isinstance(two, list) else tuple(parts)
     if isinstance(two, torch.device) or two is torch.float32:
         kind = "dtype" if two is torch.float32 else "device"
@@ -416,7 +415,8 @@ def _plain(writer: Writer, values: tuple[Any, ...], n: fx.Node) -> Any:
     if two == three:
         return two
     if isinstance(two, int) and 3 * two == 2 * three:
-        return writer.graph.call_function(operator.mul, (n, two // 2))
+        n = writer.method("size", writer.inputs[0], 0)
+        return n if two == 2 else writer.graph.call_function(operator.mul, (n, two // 2))
     raise CannotCut(f"its suffix needs a value that is {two!r} for 2 images and {three!r} for 3")
 
 

@@ -10,6 +10,7 @@ import hashlib
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partialmethod
 from typing import Any
 
 import torch
@@ -82,6 +83,10 @@ class _Tracer(fx.Tracer):
         self._names = {id(t): name for name, t in [*root.named_buffers(), *root.named_parameters()]}
         return super().trace(root)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """Give an operation's result a stand-in."""
+        return _StandIn(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is called as it is."""
         return isinstance(m, self._leaves) or super().is_leaf_module(m, module_qualified_name)
@@ -102,7 +107,19 @@ class _Tracer(fx.Tracer):
         return parameter_proxy_cache[name]
 
 
-class _Held(fx.Proxy):
+class _StandIn(fx.Proxy):
+    """Stand-in of a value. ``x += y`` stays in place: the gradient of ``x + y`` may differ in its last bits."""
+
+    def _in_place(self, operation: Callable[..., Any], other: object) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operation, (self, other), {})
+
+    __iadd__ = partialmethod(_in_place, operator.iadd)
+    __isub__ = partialmethod(_in_place, operator.isub)
+    __imul__ = partialmethod(_in_place, operator.imul)
+    __itruediv__ = partialmethod(_in_place, operator.itruediv)
+
+
+class _Held(_StandIn):
     """Stand-in of a parameter or buffer: its shape and type are known."""
 
     def __init__(self, node: fx.Node, tracer: fx.Tracer, tensor: torch.Tensor) -> None:
