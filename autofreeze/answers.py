@@ -42,6 +42,9 @@ class Side(Value):
     """The metric as people read it; the confirmed mean where the basis is fresh seeds."""
 
     basis: Basis = ""
+    heads: int = 0
+    """Heads that the complete ones trained, each of a sweep's counted."""
+
     complete: int = 0
     """Complete trials of this kind."""
 
@@ -191,6 +194,7 @@ def _own_side(question: Question, result: StudyResult, best: TrialResult, own: s
         name=name_of_trial(best),
         value=value,
         basis="search" if candidate is None else "fresh seeds",
+        heads=_heads_of(complete),
         complete=len(complete),
         trials=len(run),
         pruned=sum(one.ending is Ending.UNPROMISING for one in run),
@@ -202,6 +206,7 @@ def _other_side(question: Question, result: StudyResult, best: TrialResult, kind
     run, complete = _trials_of(question, result, kind)
     side = Side(
         kind=question.kinds[kind],
+        heads=_heads_of(complete),
         complete=len(complete),
         trials=len(run),
         pruned=sum(one.ending is Ending.UNPROMISING for one in run),
@@ -342,9 +347,14 @@ def _none_complete(side: Side) -> str:
     return f"{side.kind}: none of {counted(side.trials, 'trial')} was completed{pruned}"
 
 
+def _heads_of(trials: Sequence[TrialResult]) -> int:
+    return sum(max(len(trial.members), 1) for trial in trials)
+
+
 def _in_search(side: Side) -> str:
     run = f" of {side.trials} run" if side.trials > side.complete else ""
-    return f"{side.name} at {figure(side.value)}, the best of {side.complete} complete{run}"
+    heads = f", {side.heads} heads in all" if side.heads > side.complete else ""
+    return f"{side.name} at {figure(side.value)}, the best of {side.complete} complete{run}{heads}"
 
 
 def _told_from_search(result: StudyResult, side: Side) -> str:

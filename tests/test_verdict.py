@@ -12,7 +12,7 @@ from autofreeze import recipes
 from autofreeze.answers import depth_of, spread_of
 from autofreeze.front import front_of
 from autofreeze.measures import wilson
-from autofreeze.results import Ending
+from autofreeze.results import Ending, MemberResult
 from autofreeze.schedule import Phase, Schedule
 from autofreeze.space import SpaceSpec
 from autofreeze.verdict import UNCONFIRMED, Verdict, verdict_of
@@ -240,6 +240,15 @@ def test_the_search_alone_answers_only_what_luck_does_not_give(made_result):
     )
     assert said.how_deep.answer == "all of the backbone"
     assert "+11.0 pt, more than luck alone gives" in said.how_deep.sentence
+
+
+def test_the_heads_of_a_sweep_are_told_where_the_best_of_many_is(made_result):
+    heads = tuple(MemberResult(params={"head_lr": 1e-3 * one}, settings=f"{one}") for one in range(1, 17))
+    sweep = made_result.trial(4, "linear_probe", 0.76, member=3, members=heads)
+    said = verdict_of(made_result.result(trials=(*made_result.trials, sweep)))
+    assert (
+        "trial 4 (linear_probe) at 0.760, the best of 2 complete, 17 heads in all" in said.how_deep.sentence
+    )
 
 
 def test_one_arm_alone_is_not_compared(made_result):
