@@ -6,6 +6,7 @@ This is where *frozen* is made true. ``fit`` uses it, and so can any training lo
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import cast
 
 import torch
@@ -58,6 +59,10 @@ class BoundSchedule:
         self._regime = regime
         self._parameters = _parameters_by_column(model, columns.groups)
         self._trainable: tuple[bool, ...] = ()
+        self._modules = [
+            (module, columns.of_module[name], has_statistics(module))
+            for name, module in model.named_modules()
+        ]
         self._still: list[nn.Module] = []
         self.optimizer = make_optimizer(self._parameters, regime)
         self.optimizer.register_step_pre_hook(partial(_refuse_movement, self._still))
@@ -108,11 +113,21 @@ class BoundSchedule:
         # kept before the last steps would be stale where a group is frozen again.
         self.model.eval()
         self._still.clear()
-        for name, module in self.model.named_modules():
-            trains = self._trainable[self._columns.of_module[name]]
-            module.training = trains and not (self._regime.norm == "eval" and _has_statistics(module))
-            if not module.training:
+        keeps_statistics = self._regime.norm == "eval"
+        for module, column, follows in self._modules:
+            if self._trainable[column] and not (keeps_statistics and follows):
+                module.training = True
+            else:
                 self._still.append(module)
+
+    def step(self) -> None:
+        """Take the optimizer's step. Passing over what is frozen as a whole takes less time."""
+        entries = self.optimizer.param_groups
+        self.optimizer.param_groups = [one for one in entries if self._trainable[one["column"]]]
+        try:
+            self.optimizer.step()
+        finally:
+            self.optimizer.param_groups = entries
 
     def _switch(self, trainable: tuple[bool, ...]) -> None:
         """Freeze and thaw: who goes on keeps its optimizer state, who comes in starts with none."""
@@ -185,15 +200,18 @@ def _parameters_by_column(model: nn.Module, groups: LayerGroups) -> tuple[tuple[
     return tuple(tuple(named[name] for name in group.parameters) for group in groups.groups)
 
 
+_IN_TRAINING = attrgetter("training")
+
+
 def _refuse_movement(still: list[nn.Module], *_: object) -> None:
     """Refuse an optimizer step of a loop that has set frozen layers to training mode."""
-    if any(module.training for module in still):
+    if any(map(_IN_TRAINING, still)):
         raise ConfigError(
             "frozen layers are in training mode, so their BatchNorm statistics move: model.train() was "
             "called after start_epoch or start_step; call it before them, or set_modes() after it"
         )
 
 
-def _has_statistics(module: nn.Module) -> bool:
+def has_statistics(module: nn.Module) -> bool:
     """Whether a module follows the batches it sees, as BatchNorm does."""
     return cast(object, getattr(module, "running_mean", None)) is not None

@@ -1,28 +1,29 @@
 """Training by a schedule: ``fit`` yields a record for each epoch and knows no search library."""
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autofreeze import cost, metrics, views
 from autofreeze.binding import BoundSchedule, Columns
 from autofreeze.checkpoints import load_checkpoint, save_checkpoint
+from autofreeze.engine import Engine, Stage
 from autofreeze.errors import ConfigError
+from autofreeze.examples import Examples
 from autofreeze.job import EpochRecord
-from autofreeze.preprocessing import Preprocessing
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
+from autofreeze.steps import Forward, Stepper, autocast
 from autofreeze.values import digest_of
 
 EVAL_CHUNK = 256
@@ -30,26 +31,6 @@ EVAL_CHUNK = 256
 
 START_STEPS = 5
 """Steps over which the loss at a phase's start is taken."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Images and labels of one run, as positions in one store."""
-
-    images: NDArray[np.uint8]
-    """(n, size, size, 3), any array that can be indexed: a memory map as a rule."""
-
-    labels: NDArray[np.int64]
-    """(n,), 0..n_classes-1."""
-
-    n_classes: int
-    train: NDArray[np.int64]
-    """Image ids of the training part, sorted."""
-
-    val: NDArray[np.int64]
-    """Image ids of the validation part, sorted; may be empty."""
-
-    preprocessing: Preprocessing
 
 
 @dataclass
@@ -64,6 +45,11 @@ class _Progress:
 
     work: float = 0.0
     seconds: float = 0.0
+    micro_batch: int | None = None
+    """Images that a step takes at a time, where a whole batch did not fit the memory."""
+
+    comparable: bool = True
+    """Whether BatchNorm has always followed whole batches."""
 
 
 def fit(
@@ -77,6 +63,7 @@ def fit(
     device: torch.device | str = "cpu",
     metric: metrics.MetricName = "top1",
     checkpoint: Path | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[EpochRecord]:
     """Train a model by a schedule, in place.
 
@@ -95,6 +82,8 @@ def fit(
         metric: What ``EpochRecord.value`` holds.
         checkpoint: Rolling file: written after each epoch, continued from when it is there. Its records
             are yielded again first. Deleting it is the caller's part.
+        engine: Computes what is frozen once for all runs that share it; the model's frozen columns are as its
+            backbone gave them. None runs the whole model in every step: the same, up to rounding.
 
     Yields:
         A record after each epoch; the last one has ``last`` set. A run that meets a non-finite loss or
@@ -105,7 +94,7 @@ def fit(
             written by another run.
     """
     metrics.check_metric(metric, [examples.labels[examples.val]])
-    run = _Run(model, columns, schedule, regime, examples, seed, torch.device(device), metric)
+    run = _Run(model, columns, schedule, regime, examples, seed, torch.device(device), metric, engine)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
         yield from run.progress.records
@@ -129,6 +118,7 @@ class _Run:
         seed: int,
         device: torch.device,
         metric: metrics.MetricName,
+        engine: Engine | None,
     ) -> None:
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.columns = columns
@@ -137,11 +127,20 @@ class _Run:
         self.seed = seed
         self.device = device
         self.metric = metric
+        self.engine = engine
         self.steps_per_epoch = len(views.batches(examples.train, regime.batch_size))
         self.bound = BoundSchedule(schedule, model, columns, regime, self.steps_per_epoch)
         self.timetable = self.bound.timetable
-        self.loss_weights = _loss_weights(examples, regime, device)
+        self.stepper = Stepper(
+            self.bound,
+            device,
+            weights=loss_weights(examples, regime, device),
+            label_smoothing=regime.label_smoothing,
+        )
         self.progress = _Progress(ever_trained=[False] * len(columns.groups))
+        self._labels = torch.tensor(examples.labels, device=device)
+        self._stages: dict[tuple[int, tuple[bool, ...]], Stage] = {}
+        self._forwards: dict[tuple[Stage, bool], Forward] = {}
 
     @cached_property
     def _digest(self) -> str:
@@ -181,54 +180,63 @@ class _Run:
         return record
 
     def _train(self, epoch: int) -> "_Trained":
+        """Train one epoch, a phase after the other."""
         first = epoch * self.steps_per_epoch
         end = self.timetable.epoch_ends[epoch]
         order = self.examples.train[views.order(derive(self.seed, "order"), epoch, len(self.examples.train))]
         batches = views.batches(order, self.regime.batch_size)
-        trained = _Trained(np.full((end - first, len(self.columns.groups)), np.nan))
-        for step in range(first, end):
-            batch = batches[step - first]
-            loss = self._step(step, epoch, batch, trained)
-            if step == first:
+        trained = _Trained(np.full((end - first, len(self.columns.groups)), np.nan), first)
+        while not trained.diverged and trained.steps_done < end:
+            start = trained.steps_done
+            phase = self.timetable.phase_at(start)
+            stop = min(self.timetable.ends[phase], end)
+            self._enter_phase(phase, start)
+            if start == first:
                 trained.start_losses = self.progress.start_losses
-            if trained.diverged:
-                break
-            trained.add(loss, len(batch))
-        trained.steps_done = step + 1
+            self._train_span(start, batches[start - first : stop - first], epoch, trained)
         return trained
 
-    def _step(self, step: int, epoch: int, batch: NDArray[np.int64], trained: "_Trained") -> float:
-        """Take one optimizer step; returns the mean loss of the batch."""
-        self._enter_phase(self.timetable.phase_at(step))
-        self.bound.start_step(step)
-        pixels = self._pixels(batch, flipped=self._flips(batch, epoch))
-        targets = torch.from_numpy(self.examples.labels[batch]).to(self.device)
-        with _autocast(self.device):
-            logits = self.model(pixels)
-        trained.hits.append((logits.detach().argmax(1) == targets).sum())
-        loss = F.cross_entropy(
-            logits.float(), targets, weight=self.loss_weights, label_smoothing=self.regime.label_smoothing
-        )
-        value = loss.item()
-        self.bound.optimizer.zero_grad(set_to_none=True)
-        if not np.isfinite(value):
-            trained.diverged = f"non-finite loss at step {step}"
-            return value
-        loss.backward()  # type: ignore[no-untyped-call]
-        norms = self._gradient_norms()
-        trained.norms[step - step // self.steps_per_epoch * self.steps_per_epoch] = norms
-        if not np.isfinite(norms[list(self.bound.trainable)]).all():
-            trained.diverged = f"non-finite gradient at step {step}"
-            return value
-        self.bound.optimizer.step()
-        self.progress.work += cost.step_work(
-            self.columns.groups.work_shares, self.bound.trainable, len(batch)
-        )
-        if len(self.progress.start_losses) < START_STEPS:
-            self.progress.start_losses.append(value)
-        return value
+    def _train_span(
+        self, start: int, batches: Sequence[NDArray[np.int64]], epoch: int, trained: "_Trained"
+    ) -> None:
+        """Train on batches of one phase; ends early where the run diverges."""
+        stage = self._stage()
+        forward = self._forward(stage, training=True)
+        ids = np.concatenate(batches)
+        numbers = views.numbers(self.regime.views, self._view_seed, ids, epoch)
+        targets = self._labels[torch.from_numpy(ids).to(self.device)]
+        sizes = [len(batch) for batch in batches]
+        trains = np.array(self.bound.trainable)
+        work = cost.step_work(self.columns.groups.work_shares, self.bound.trainable, 1)
+        low = 0
+        for step, (size, inputs) in enumerate(
+            zip(sizes, stage.batches(ids, numbers, sizes), strict=True), start=start
+        ):
+            high = low + size
+            self.bound.start_step(step)
+            taken = self.stepper.take(
+                forward,
+                inputs,
+                targets[low:high],
+                partial(stage.rows, ids[low:high], numbers[low:high]),
+            )
+            trained.steps_done = step + 1
+            if len(taken.norms):
+                trained.norms[step - trained.first_step, trains] = taken.norms
+            self.progress.micro_batch = self.stepper.micro_batch
+            if taken.problem:
+                trained.diverged = f"{taken.problem} at step {step}"
+                return
+            trained.add(taken.loss, size, taken.predicted == targets[low:high])
+            self.progress.work += work * size
+            if len(self.progress.start_losses) < START_STEPS:
+                self.progress.start_losses.append(taken.loss)
+            low = high
 
-    def _enter_phase(self, phase: int) -> None:
+    def _enter_phase(self, phase: int, step: int) -> None:
+        """Freeze and thaw for a phase; what has been noted of it stays when it is entered again."""
+        self.bound.start_step(step)
+        self.stepper.enter_phase()
         if phase == self.progress.phase:
             return
         self.progress.phase = phase
@@ -238,34 +246,43 @@ class _Run:
             ever or cell is not None for ever, cell in zip(self.progress.ever_trained, cells, strict=True)
         ]
 
-    def _flips(self, batch: NDArray[np.int64], epoch: int) -> NDArray[np.bool_] | None:
-        return views.flips(derive(self.seed, "views"), batch, epoch) if self.regime.views == "flip" else None
+    @cached_property
+    def _view_seed(self) -> int:
+        return derive(self.seed, "views")
 
-    def _pixels(self, ids: NDArray[np.int64], flipped: NDArray[np.bool_] | None) -> torch.Tensor:
-        images = torch.from_numpy(self.examples.images[ids]).to(self.device)
-        mask = None if flipped is None else torch.from_numpy(flipped).to(self.device)
-        preprocessing = self.examples.preprocessing
-        return views.to_pixels(images, mask, preprocessing.mean, preprocessing.std)
-
-    def _gradient_norms(self) -> NDArray[np.float64]:
-        """2-norm of the gradient by column; NaN where frozen."""
-        norms = np.full(len(self.columns.groups), np.nan)
-        columns = [column for column, trains in enumerate(self.bound.trainable) if trains]
-        totals = [
-            torch.nn.utils.get_total_norm(
-                [parameter.grad for parameter in self.bound.parameters[column] if parameter.grad is not None]
+    def _stage(self) -> Stage:
+        """Give the images' way to what trains: the columns below have never trained."""
+        key = (self.progress.ever_trained.index(True), self.bound.trainable)
+        if key not in self._stages:
+            self._stages[key] = Stage(
+                self.engine,
+                self.model,
+                self.examples,
+                key[0],
+                view=self.regime.views,
+                seed=self._view_seed,
+                erase=self.regime.erase,
+                device=self.device,
             )
-            for column in columns
-        ]
-        norms[columns] = torch.stack(totals).double().cpu().numpy()
-        return norms
+        return self._stages[key]
+
+    def _forward(self, stage: Stage, *, training: bool) -> Forward:
+        """Give the part of the model above the border, for the modes that its modules are in."""
+        key = (stage, training)
+        if key not in self._forwards:
+            self._forwards[key] = stage.forward()
+        return self._forwards[key]
 
     def _validate(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Predicted class and log loss of each validation image, (n_val,) each."""
-        if not len(self.examples.val):
+        ids = self.examples.val
+        if not len(ids):
             return np.zeros(0, np.int64), np.zeros(0)
-        predicted, losses = evaluate(self.model, self.examples, self.examples.val, self.device)
-        self.progress.work += len(self.examples.val)
+        stage = self._stage()
+        self.model.eval()
+        forward = self._forward(stage, training=False)
+        predicted, losses = _predict(stage, forward, self.examples.labels, ids, self.device)
+        self.progress.work += len(ids)
         self.bound.set_modes()
         return predicted, losses
 
@@ -295,6 +312,7 @@ class _Run:
             work=self.progress.work,
             seconds=self.progress.seconds,
             epochs_since_unfreeze=(steps - self.timetable.last_unfreeze) / self.steps_per_epoch,
+            comparable=self.progress.comparable,
             diverged=trained.diverged,
             last=last,
         )
@@ -316,6 +334,8 @@ class _Run:
                 "start_losses": progress.start_losses,
                 "work": progress.work,
                 "seconds": progress.seconds,
+                "micro_batch": progress.micro_batch,
+                "comparable": progress.comparable,
             },
         )
 
@@ -327,6 +347,7 @@ class _Run:
         records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
         optimizer = state.pop("optimizer")
         self.progress = _Progress(records=records, **state)
+        self.stepper.micro_batch = self.progress.micro_batch
         if records:
             self.bound.start_step(records[-1].step - 1)
         self.bound.optimizer.load_state_dict(optimizer)
@@ -339,20 +360,25 @@ class _Trained:
     norms: NDArray[np.float64]
     """(steps, columns), NaN where frozen."""
 
+    first_step: int
     loss_sum: float = 0.0
     images: int = 0
     start_losses: list[float] = field(default_factory=list)
     """Losses of the first steps of the phase that the epoch begins in; a later phase has its own list."""
 
-    hits: list[torch.Tensor] = field(default_factory=list)
-    """Images classified rightly, by step; left on the device, so that no step waits for it."""
+    hits: list[Tensor] = field(default_factory=list)
+    """Which images were classified rightly, by step; left on the device, so that no step waits for it."""
 
-    steps_done: int = 0
     diverged: str = ""
+    steps_done: int = field(init=False)
 
-    def add(self, loss: float, n_images: int) -> None:
+    def __post_init__(self) -> None:
+        self.steps_done = self.first_step
+
+    def add(self, loss: float, n_images: int, hits: Tensor) -> None:
         self.loss_sum += loss * n_images
         self.images += n_images
+        self.hits.append(hits)
 
     @property
     def mean_loss(self) -> float:
@@ -366,7 +392,7 @@ class _Trained:
     def top1(self) -> float | None:
         if not self.images or self.diverged:
             return None
-        return int(torch.stack(self.hits).sum()) / self.images
+        return int(torch.cat(self.hits).sum()) / self.images
 
     def norms_by(self, summary: Any) -> tuple[float | None, ...]:
         """Summarise the finite norms of each column; None where there are none."""
@@ -377,11 +403,10 @@ class _Trained:
         )
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module, examples: Examples, ids: NDArray[np.int64], device: torch.device
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Predict images without augmentation. Leaves the model in eval mode.
+    """Predict images without augmentation, by the whole model. Leaves it in eval mode.
 
     Args:
         model: The model, on ``device``.
@@ -393,27 +418,28 @@ def evaluate(
         Predicted classes (n,), and the log loss of each image in nats (n,).
     """
     model.eval()
+    stage = Stage(None, model, examples, 0, view="none", seed=0, erase=0.0, device=device)
+    return _predict(stage, model, examples.labels, ids, device)
+
+
+@torch.no_grad()
+def _predict(
+    stage: Stage, forward: Forward, labels: NDArray[np.int64], ids: NDArray[np.int64], device: torch.device
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Predicted classes and log losses of images that are not augmented, (n,) each."""
+    sizes = [min(EVAL_CHUNK, len(ids) - start) for start in range(0, len(ids), EVAL_CHUNK)]
+    targets = torch.from_numpy(labels[ids]).to(device)
     predicted, losses = [], []
-    for start in range(0, len(ids), EVAL_CHUNK):
-        chunk = ids[start : start + EVAL_CHUNK]
-        images = torch.from_numpy(examples.images[chunk]).to(device)
-        pixels = views.to_pixels(images, None, examples.preprocessing.mean, examples.preprocessing.std)
-        with _autocast(device):
-            logits = model(pixels).float()
-        targets = torch.from_numpy(examples.labels[chunk]).to(device)
+    batches = stage.batches(ids, None, sizes)
+    for inputs, own in zip(batches, torch.split(targets, EVAL_CHUNK), strict=True):
+        with autocast(device):
+            logits = forward(*inputs).float()
         predicted.append(logits.argmax(dim=1).cpu().numpy())
-        losses.append(F.cross_entropy(logits, targets, reduction="none").double().cpu().numpy())
+        losses.append(F.cross_entropy(logits, own, reduction="none").double().cpu().numpy())
     return np.concatenate(predicted), np.concatenate(losses)
 
 
-def _autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """Bfloat16 on CUDA GPUs that have it; float32 elsewhere."""
-    if device.type == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
-
-
-def _loss_weights(examples: Examples, regime: Regime, device: torch.device) -> torch.Tensor | None:
+def loss_weights(examples: Examples, regime: Regime, device: torch.device) -> torch.Tensor | None:
     """Weight of each class: n / (classes · count), as scikit-learn's ``balanced``; None for all alike.
 
     Images weigh 1 on the mean. A fold's training part may lack a class: it is not counted, and weighs 1 where

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from autofreeze.allocator import keep_freed_memory
@@ -11,15 +14,20 @@ from autofreeze.backbone import Backbone, load_backbone
 from autofreeze.binding import Columns
 from autofreeze.checking import Progress, check, named
 from autofreeze.data import Dataset
+from autofreeze.engine import Engine
 from autofreeze.errors import ConfigError
+from autofreeze.examples import Examples
+from autofreeze.features import FeatureStores
 from autofreeze.findings import Finding
+from autofreeze.fused import fit_heads, refusal
 from autofreeze.job import EpochRecord, Job
 from autofreeze.metrics import MetricName, check_metric, resolve_metric, score
 from autofreeze.seeds import derive
+from autofreeze.shelf import default_cache_folder
 from autofreeze.splits import Split, scoring_splits
-from autofreeze.stores import DecodedStore, default_cache_folder, open_decoded_store
+from autofreeze.stores import DecodedStore, open_decoded_store
 from autofreeze.task import Task
-from autofreeze.training import Examples, evaluate, fit
+from autofreeze.training import evaluate, fit
 
 FETCHING = "fetching weights from the hub"
 
@@ -38,6 +46,9 @@ class Workbench:
     """The folds that a trial is scored on, in order."""
 
     device: torch.device
+    engine: Engine
+    """Computes what is frozen once, for all runs."""
+
     findings: tuple[Finding, ...] = ()
     """What the images say about what a search on them can be worth, by severity."""
 
@@ -95,7 +106,18 @@ class Workbench:
             budget_bytes=task.cache_bytes,
             progress=named(progress, "decoding images"),
         )
-        return cls(task, dataset, store, backbone, splits, device, checked.findings)
+        classes = len(dataset.classes)
+        stores = FeatureStores(
+            Path(task.cache_folder or default_cache_folder()),
+            ids=np.union1d(dataset.train, dataset.val),
+            n_images=len(dataset),
+            device=device,
+            budget_bytes=task.cache_bytes,
+            progress=named(progress, "computing frozen features"),
+            data=dataset.name,
+        )
+        engine = Engine(backbone, classes, device, stores if task.reuse else None, decoded=store.key)
+        return cls(task, dataset, store, backbone, splits, device, engine, checked.findings)
 
     @property
     def metric(self) -> MetricName:
@@ -141,6 +163,14 @@ class Workbench:
         """Where decoded images, and notes beside a data set's fingerprint, are kept."""
         return Path(self.task.cache_folder or default_cache_folder())
 
+    @cached_property
+    def sweep_refusal(self) -> str:
+        """Why the model's heads cannot be trained side by side; empty when they can."""
+        model = self.build_model(0)
+        return refusal(
+            model, Columns.of(model, self.backbone.groups), self.backbone.preprocessing.image_size
+        )
+
     def build_model(self, seed: int) -> torch.nn.Module:
         """Build the pretrained model with a head that the seed decides."""
         return self.backbone.build(len(self.dataset.classes), seed=derive(seed, "head"))
@@ -149,7 +179,7 @@ class Workbench:
 def run(
     job: Job, bench: Workbench, *, checkpoint: Path | None = None, model: torch.nn.Module | None = None
 ) -> Iterator[EpochRecord]:
-    """Run one job: build the model, and train it by the job's schedule.
+    """Run one job: build the model, and train it by the job's schedule, or its head by all of a sweep's.
 
     Args:
         job: What to train.
@@ -161,17 +191,18 @@ def run(
         A record after each epoch.
     """
     model = bench.build_model(job.seed) if model is None else model
-    yield from fit(
-        model,
-        Columns.of(model, bench.backbone.groups),
-        job.schedule,
-        job.regime,
-        bench.examples(bench.split_of(job)),
-        seed=job.seed,
-        device=bench.device,
-        metric=bench.metric,
-        checkpoint=checkpoint,
-    )
+    columns, examples = Columns.of(model, bench.backbone.groups), bench.examples(bench.split_of(job))
+    settings: dict[str, Any] = {
+        "seed": job.seed,
+        "device": bench.device,
+        "metric": bench.metric,
+        "checkpoint": checkpoint,
+        "engine": bench.engine,
+    }
+    if job.members:
+        yield from fit_heads(model, columns, job.members, examples, **settings)
+    else:
+        yield from fit(model, columns, job.schedule, job.regime, examples, **settings)
 
 
 def pick_device(name: str) -> torch.device:

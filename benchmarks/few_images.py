@@ -14,10 +14,11 @@ import numpy as np
 from sklearn.metrics import balanced_accuracy_score
 
 from autofreeze.binding import Columns
+from autofreeze.examples import Examples
 from autofreeze.recipes import gradual
 from autofreeze.regime import Regime
 from autofreeze.task import Task
-from autofreeze.training import Examples, evaluate, fit
+from autofreeze.training import evaluate, fit
 from autofreeze.trial import Workbench
 
 N_VAL, EPOCHS, UNEVEN_EPOCHS = 180, {5: 20, 20: 20, 50: 12}, 8

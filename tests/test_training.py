@@ -14,6 +14,7 @@ from autofreeze.binding import Columns
 from autofreeze.cost import run_work
 from autofreeze.data import open_dataset
 from autofreeze.errors import ConfigError
+from autofreeze.examples import Examples
 from autofreeze.layers import group_buffers
 from autofreeze.metrics import unpack_losses
 from autofreeze.regime import Regime
@@ -21,7 +22,7 @@ from autofreeze.schedule import Phase, Schedule
 from autofreeze.splits import scoring_splits
 from autofreeze.stability import why_unstable
 from autofreeze.stores import open_decoded_store
-from autofreeze.training import Examples, evaluate, fit
+from autofreeze.training import evaluate, fit
 
 FAMILIES = ["test_resnet", "test_efficientnet", "test_maxvit", "test_byobnet", "mobilenetv3_small_050"]
 """Families with BatchNorm."""

@@ -20,12 +20,13 @@ from autofreeze.backbone import Backbone, load_backbone
 from autofreeze.binding import Columns
 from autofreeze.demo.glyphs import GLYPHS, SIZE, Pixels, font_files, render
 from autofreeze.errors import AutofreezeError
+from autofreeze.examples import Examples
 from autofreeze.groups import lies_under
 from autofreeze.layers import classifier_modules
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.recipes import full
 from autofreeze.regime import Regime
-from autofreeze.training import Examples, fit
+from autofreeze.training import fit
 
 MODEL = "test_resnet"
 """timm's smallest ResNet: five backbone groups with BatchNorm in each, 376 000 parameters."""

@@ -1,0 +1,184 @@
+"""One optimizer step: forward, loss, backward, the norms of the gradients, the update."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autofreeze.binding import BoundSchedule, has_statistics
+
+Forward = Callable[..., Tensor]
+"""(*inputs) -> logits (n, classes)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step gave. The update was made unless there is a problem."""
+
+    loss: float
+    """Mean over the batch, in nats; smoothed and weighted as the regime says."""
+
+    norms: Sequence[float]
+    """2-norm of the gradient, of the columns that train, stem first."""
+
+    predicted: Tensor
+    """Classes (n,), on the device."""
+
+    problem: str = ""
+    """``non-finite loss`` or ``non-finite gradient``."""
+
+
+class Stepper:
+    """Takes the optimizer steps of a run.
+
+    A batch that does not fit the device's memory is cut into halves, and their gradients are added up; so is
+    every batch after it. Where BatchNorm trains, its statistics are then those of smaller batches.
+
+    Args:
+        bound: The schedule tied to the model.
+        device: Where the model is.
+        weights: Of the classes in the loss, (classes,); None for all alike.
+        label_smoothing: Share of the target that is spread over all classes.
+        micro_batch: Images at a time; None: the whole batch.
+    """
+
+    def __init__(
+        self,
+        bound: BoundSchedule,
+        device: torch.device,
+        *,
+        weights: Tensor | None,
+        label_smoothing: float,
+        micro_batch: int | None = None,
+    ) -> None:
+        self.micro_batch = micro_batch
+        self._bound = bound
+        self._device = device
+        self._weights = weights
+        self._smoothing = label_smoothing
+        self._active: list[nn.Parameter] = []
+        self._columns = torch.zeros(0, dtype=torch.int64)
+        self._n_columns = 0
+
+    def enter_phase(self) -> None:
+        """Take note of which columns train now."""
+        trains = [column for column, on in enumerate(self._bound.trainable) if on]
+        owned = [(turn, p) for turn, column in enumerate(trains) for p in self._bound.parameters[column]]
+        self._active = [parameter for _, parameter in owned]
+        self._columns = torch.tensor([turn for turn, _ in owned], device=self._device)
+        self._n_columns = len(trains)
+
+    @property
+    def splits_statistics(self) -> bool:
+        """Whether BatchNorm follows parts of batches instead of whole ones."""
+        return self.micro_batch is not None and any(
+            module.training and has_statistics(module) for module in self._bound.model.modules()
+        )
+
+    def take(
+        self,
+        forward: Forward,
+        inputs: tuple[Tensor, ...],
+        targets: Tensor,
+        again: Callable[[], tuple[Tensor, ...]],
+    ) -> Step:
+        """Take one step.
+
+        Args:
+            forward: The trainable part of the model.
+            inputs: What it takes, each with n rows; may be written to.
+            targets: Classes (n,), int64, on the device.
+            again: Gives the inputs once more, after a first try that ran out of memory.
+
+        Raises:
+            torch.OutOfMemoryError: Not even one image fits.
+        """
+        loss, predicted = self._gradients(forward, inputs, targets, again)
+        # One copy from the device for everything that has to be looked at.
+        value, *norms = torch.cat([loss.double().reshape(1), self._norms()]).tolist()
+        if not _is_finite(value):
+            return Step(value, (), predicted, "non-finite loss")
+        if not all(map(_is_finite, norms)):
+            return Step(value, norms, predicted, "non-finite gradient")
+        self._bound.step()
+        return Step(value, norms, predicted)
+
+    def _gradients(
+        self,
+        forward: Forward,
+        inputs: tuple[Tensor, ...],
+        targets: Tensor,
+        again: Callable[[], tuple[Tensor, ...]],
+    ) -> tuple[Tensor, Tensor]:
+        while True:
+            try:
+                return self._accumulate(forward, inputs, targets)
+            except torch.OutOfMemoryError:
+                size = min(self.micro_batch or len(targets), len(targets))
+                if size == 1:
+                    raise
+                self.micro_batch = (size + 1) // 2
+            # Outside of the handler: the error holds the frames, and they the activations.
+            self._clear()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
+            inputs = again()
+
+    def _accumulate(
+        self, forward: Forward, inputs: tuple[Tensor, ...], targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        self._clear()
+        if self.micro_batch is None or self.micro_batch >= len(targets):
+            return self._backward(forward, inputs, targets, None)
+        total = len(targets) if self._weights is None else self._weights[targets].sum()
+        parts = zip(*(torch.split(one, self.micro_batch) for one in (*inputs, targets)), strict=True)
+        done = [self._backward(forward, part[:-1], part[-1], total) for part in parts]
+        return torch.stack([loss for loss, _ in done]).sum(), torch.cat([classes for _, classes in done])
+
+    def _backward(
+        self, forward: Forward, inputs: tuple[Tensor, ...], targets: Tensor, total: Tensor | int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a batch, or of a part of one whose weights sum up to ``total``."""
+        with autocast(self._device):
+            logits = forward(*inputs)
+        loss = F.cross_entropy(
+            logits.float(),
+            targets,
+            weight=self._weights,
+            label_smoothing=self._smoothing,
+            reduction="mean" if total is None else "sum",
+        )
+        if total is not None:
+            loss = loss / total
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), logits.detach().argmax(1)
+
+    def _clear(self) -> None:
+        for parameter in self._active:
+            parameter.grad = None
+
+    def _norms(self) -> Tensor:
+        """2-norm of the gradient by column that trains, float64; a parameter without a gradient counts 0."""
+        there = [turn for turn, parameter in enumerate(self._active) if parameter.grad is not None]
+        gradients: list[Tensor] = [self._active[turn].grad for turn in there]  # type: ignore[misc]
+        sums = torch.zeros(self._n_columns, dtype=torch.float64, device=self._device)
+        if gradients:
+            columns = self._columns if len(there) == len(self._active) else self._columns[there]
+            squares = torch.stack(torch._foreach_norm(gradients)).double().square_()
+            sums.index_add_(0, columns, squares)
+        return sums.sqrt_()
+
+
+def _is_finite(value: float) -> bool:
+    return value - value == 0.0
+
+
+def autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Bfloat16 on CUDA GPUs that have it; float32 elsewhere."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
