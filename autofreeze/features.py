@@ -291,9 +291,8 @@ class FeatureStores:
             self._refuse(job, f"the file could not be written to its end: {error}")
         except OSError as error:
             if error.errno not in _FULL:
-                # A shared cache that may only be read, or none.
                 reason = f"the cache folder cannot be written to ({error.strerror or error})"
-                return self._open(job, shelf) or self._in_memory(job, reason)
+                return self._in_memory(job, reason)
             self._refuse(
                 job, f"they need {format_bytes(job.n_bytes)}, and the disk is full ({error.strerror})"
             )
@@ -554,8 +553,8 @@ def _checksum_of(strides: Sequence[int]) -> int:
 def _checksums(path: Path, job: _Job, strides: Shapes, progress: Progress | None) -> tuple[int, ...]:
     """CRC-32 of the strides and the rows of each tensor, read from the file.
 
-    CRC-32 finds what disks, copies and killed programs do to a file, at 3.3 GB/s; SHA-256 read 1.6 GB/s on the
-    same processor, which has instructions for it.
+    CRC-32 finds what disks, copies and killed programs do to a file. It read 3.3 GB/s where SHA-256 read 1.6
+    on a processor with instructions for that.
     """
     buffer = memoryview(bytearray(_BLOCK))
     found = []
