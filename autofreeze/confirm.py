@@ -16,6 +16,7 @@ from autofreeze.finalists import Finalist
 from autofreeze.job import EpochRecord, Job
 from autofreeze.looks import LOOKS, Look, Scored, take_look
 from autofreeze.records import read_fresh_records
+from autofreeze.results import SPLIT_BATCHES
 from autofreeze.run import RunFolder
 from autofreeze.seeds import derive
 from autofreeze.splits import Split
@@ -69,7 +70,8 @@ class _Runs:
             for fresh, curve in sorted(self.curves.items())
             if curve and curve[-1].diverged
         )
-        return self.failed or next(broken, "")
+        split = any(not record.comparable for curve in self.curves.values() for record in curve[-1:])
+        return self.failed or next(broken, SPLIT_BATCHES if split else "")
 
     @property
     def runs_on(self) -> bool:

@@ -24,6 +24,10 @@ ROUNDING = 1e-3
 alone, at most (``benchmarks/fused_heads.py``)."""
 
 
+SPLIT_BATCHES = "a batch did not fit the memory; in parts, BatchNorm follows other statistics than in other trials"
+"""Why a run is not compared with others."""
+
+
 class Ending(StrEnum):
     """How a trial ended. A failure is never a score."""
 
@@ -31,6 +35,7 @@ class Ending(StrEnum):
     UNPROMISING = "pruned (unpromising)"
     UNSTABLE = "pruned (unstable)"
     TOO_DEAR = "not run (too dear)"
+    NOT_COMPARABLE = "not comparable"
     FAILED = "failed"
     UNFINISHED = "unfinished"
 
@@ -130,6 +135,9 @@ class StudyResult(Value):
     trials: tuple[TrialResult, ...]
     confirmation: Confirmation | None = None
     """None: nothing in the result has been confirmed."""
+
+    engine: tuple[str, ...] = ()
+    """What could not be computed once for all trials, and why, in sentences."""
 
     metric: str
     seconds: float

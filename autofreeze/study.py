@@ -23,7 +23,7 @@ from autofreeze.proposals import Proposal, Proposals
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
-from autofreeze.results import Ending, MemberResult, TrialResult, rank
+from autofreeze.results import SPLIT_BATCHES, Ending, MemberResult, TrialResult, rank
 from autofreeze.run import RunFolder
 from autofreeze.samplers import SamplerName
 from autofreeze.schedule import Schedule
@@ -285,11 +285,16 @@ class Study:
             self._observer.epoch_done(live, record)
 
     def _judge_record(self, live: LiveTrial, job: Job, record: EpochRecord) -> None:
+        if not record.comparable:
+            self._executor.stop(job)
+            self._run.drop_checkpoint(job)
+            self._end(live, self._result(live, Ending.NOT_COMPARABLE, SPLIT_BATCHES), TrialState.FAIL)
+            return
         spared = self._is_spared(live)
         peers = [
             self._told_curve(number, fold)
             for number, fold in self._curves
-            if fold == job.fold and number != live.number
+            if fold == job.fold and number != live.number and self._curves[number, fold][-1].comparable
         ]
         n = self._scoring.effective_images[job.fold]
         match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared):

@@ -224,6 +224,7 @@ class _Run:
             if len(taken.norms):
                 trained.norms[step - trained.first_step, trains] = taken.norms
             self.progress.micro_batch = self.stepper.micro_batch
+            self.progress.comparable &= not self.stepper.splits_statistics
             if taken.problem:
                 trained.diverged = f"{taken.problem} at step {step}"
                 return

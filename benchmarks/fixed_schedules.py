@@ -165,10 +165,6 @@ def compared(bench: Bench, mix: Mix, given: argparse.Namespace, folder: Path) ->
     }
     gain = rows["tutorial"] / rows["fit"] if given.tutorial else 0.0
     beside = f"; tutorial {rows['tutorial']:.2f} s: {gain:.2f}×" if given.tutorial else ""
-        f"; tutorial {rows['tutorial']:.2f} s: {rows['tutorial'] / rows['fit']:.2f}×"
-        if given.tutorial
-        else ""
-    )
     print(
         f"{mix.name:<8} hand {rows['hand']:7.2f} s, fit {rows['fit']:7.2f} s: {result['gain']:.2f}× "
         f"({min(gains):.2f}–{max(gains):.2f}); bound {result['bound']:.2f}×, "

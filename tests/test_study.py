@@ -226,6 +226,22 @@ def test_three_failures_later_do_not_stop_the_search(open_study, made_up):
     assert study.results[1].reason == "RuntimeError: bad luck"
 
 
+def test_a_trial_whose_batches_had_to_be_cut_is_told_as_no_result_and_never_wins(open_study, made_up):
+    def runner(job):
+        for record in made_up.curve(job, skill=1.0 if job.trial == 2 else None):
+            yield record.model_copy(update={"comparable": job.trial != 2 or record.epoch < 1})
+
+    folder, study, _ = open_study(runner=runner)
+    study.search(Limits(8))
+    cut = study.results[2]
+    assert cut.ending is Ending.NOT_COMPARABLE
+    assert cut.reason.startswith("a batch did not fit the memory")
+    assert cut.value is None
+    assert folder.study.trials[2].state == TrialState.FAIL
+    assert 2 not in {finalist.trial.number for finalist in study.finalists()}
+    assert sum(one.ending is Ending.COMPLETE for one in study.results) > 0
+
+
 def test_a_run_that_ends_before_its_schedule_is_a_failure(open_study, made_up):
     _, study, _ = open_study(runner=lambda job: made_up.curve(job)[: 3 if job.trial else 1])
     study.search(Limits(2))

@@ -9,7 +9,7 @@ from autofreeze.errors import ConfigError
 
 AS_GIVEN = (
     "from_scratch", "metric", "folds", "image_size", "interpolation", "crop_pct", "test_share", "resplit",
-    "max_bad_images", "device", "threads",
+    "max_bad_images", "device", "threads", "reuse",
 )  # fmt: skip
 """Options that are fields of a task as they are."""
 
@@ -58,6 +58,12 @@ Cache = Annotated[
 ]
 CacheSize = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Byte budget of the cache, such as 10GB.")
+]
+Reuse = Annotated[
+    bool,
+    typer.Option(
+        help="Keep what frozen layers give, for all trials; else they run for every batch. No number changes."
+    ),
 ]
 FromScratch = Annotated[bool, typer.Option("--from-scratch", help="Start from random weights, on purpose.")]
 Views = Annotated[

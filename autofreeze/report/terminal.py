@@ -193,6 +193,7 @@ def _closing(result: StudyResult) -> list[str]:
         standing(result.cut_short, ended, result.settings.get("trials")),
         *conditions(result.data, result.backbone),
         *found(result.data),
+        *(f"engine: {line}" for line in result.engine),
         f"command: {result.command}" if result.command else "",
         f"versions: {versions_line(result.versions)}",
     ]

@@ -68,11 +68,11 @@ ERROR_WORDS = {"balanced_accuracy": _LIKE_BINOMIAL, "macro_f1": _LIKE_BINOMIAL}
 
 
 def reasons(trials: Sequence[TrialResult]) -> list[str]:
-    """Count why trials were unstable or failed, the most frequent first: ``2 × failed: out of memory``."""
+    """Count why trials were unstable, not comparable or failed, the most frequent first: ``2 × failed: out of memory``."""
     counts = Counter(
         f"{trial.ending.value}: {trial.reason}"
         for trial in trials
-        if trial.ending in (Ending.UNSTABLE, Ending.FAILED)
+        if trial.ending in (Ending.UNSTABLE, Ending.FAILED, Ending.NOT_COMPARABLE)
     )
     return [f"{count} × {reason}" for reason, count in counts.most_common()]
 
