@@ -355,6 +355,7 @@ class SearchSession:
             observer=observer,
             run_work=self._run_work,
             max_work=self._max_work(),
+            can_sweep=lambda: not self.bench.sweep_refusal,
         )
 
     def _executor(self, folder: RunFolder) -> LocalExecutor:
