@@ -121,6 +121,8 @@ class Cutter:
         self._suffixes: dict[tuple[int, tuple[bool, ...]], Program] = {}
         self._refusals: dict[tuple[int, tuple[bool, ...]], str] = {}
         self._rows: dict[int, str] = {}
+        self._twins: tuple[nn.Module, nn.Module] | None = None
+        """Two equal copies of the template for checks, kept while one question is answered."""
 
     def refusal(self, boundary: int, model: nn.Module | None = None) -> str:
         """Say in one sentence why models cannot be cut there; empty when they can.
@@ -140,7 +142,10 @@ class Cutter:
         patterns = [self._training(boundary), dict.fromkeys(self._column_of_module, False)]
         if model is not None:
             patterns.append(_modes(model))
-        return next(filter(None, (self._refused(boundary, modes) for modes in patterns)), "")
+        try:
+            return next(filter(None, (self._refused(boundary, modes) for modes in patterns)), "")
+        finally:
+            self._twins = None
 
     def shapes(self, boundary: int) -> tuple[tuple[int, ...], ...]:
         """Shapes of the boundary tensors of one image, as the prefix gives them: float32.
@@ -184,10 +189,9 @@ class Cutter:
             BackboneError: The model is not built as the template is.
         """
         self._check_kind(model)
-        modes = _modes(model)
-        if told := self._refused(boundary, modes):
+        if told := self.refusal(boundary, model):
             raise CannotCut(told)
-        return _Part(model, self._suffix(boundary, modes))
+        return _Part(model, self._suffix(boundary, _modes(model)))
 
     def _training(self, boundary: int) -> dict[str, bool]:
         return {name: column >= boundary for name, column in self._column_of_module.items()}
@@ -274,7 +278,7 @@ class Cutter:
             if node in stored:
                 writer.known[node] = _nested(stored[node], tensors.__getitem__)
             else:
-                writer.known[node] = _plain(writer, values)
+                writer.known[node] = _plain(writer, *values)
         writer.copy(node for node in nodes if node is not traced.output)
         return writer.program(writer.known[_result(traced)])
 
@@ -292,11 +296,7 @@ class Cutter:
         sized = tracing.reached(traced, [traced.image]) - suffix - tracing.contents(traced)
         asked = [node for node in maybe if node in border or node in sized]
         values = dict(zip(asked, zip(*self._run(traced, asked), strict=True), strict=True))
-        found = {
-            node
-            for node in asked
-            if node in border or not any(isinstance(value, torch.Tensor) for value in values[node])
-        }
+        found = {node for node in asked if node in border or _is_plain(*values[node])}
         crossing = tracing.needed(traced, roots, found.__contains__)
         return {node: values[node] for node in crossing if node in found}
 
@@ -325,14 +325,19 @@ class Cutter:
 
     def _check(self, boundary: int, modes: _Modes) -> str:
         """Compare a cut model with the whole, to the bit; the first difference in words."""
-        whole = copy.deepcopy(self._template)
-        with _own_chance(1):
-            _stir(whole)
-        for name, parameter in whole.named_parameters():
-            parameter.requires_grad_(self._column_of_parameter[name] >= boundary)
-        for name, module in whole.named_modules():
-            module.training = modes[name]
-        parts = copy.deepcopy(whole)
+        if self._twins is None:
+            whole = copy.deepcopy(self._template)
+            with _own_chance(1):
+                _stir(whole)
+            self._twins = whole, copy.deepcopy(whole)
+        whole, parts = self._twins
+        for model in self._twins:
+            model.eval()
+            for name, parameter in model.named_parameters():
+                parameter.grad = None
+                parameter.requires_grad_(self._column_of_parameter[name] >= boundary)
+            for name, module in model.named_modules():
+                module.training = modes[name]
         prefix = _Part(parts, self._border(boundary).prefix)
         suffix = _Part(parts, self._suffix(boundary, modes))
         try:
@@ -403,21 +408,27 @@ def _nested(place: Any, get: Callable[[int], Any]) -> Any:
     return get(place) if isinstance(place, int) else type(place)(_nested(one, get) for one in place)
 
 
-def _plain(writer: Writer, values: tuple[Any, ...]) -> Any:
-    """Write a value that depends on the number of images alone, given for 2 and for 3 of them."""
-    two, three = values
+def _is_plain(two: Any, three: Any) -> bool:
+    """Whether a value, given for 2 and for 3 images, is constant or a multiple of their number."""
     if isinstance(two, tuple | list):
-        parts = (_plain(writer, pair) for pair in zip(two, three, strict=True))
-        return list(parts) if isinstance(two, list) else tuple(parts)
+        return len(two) == len(three) and all(map(_is_plain, two, three))
+    if isinstance(two, torch.Tensor):
+        return False
+    return bool(two == three) or (isinstance(two, int) and 3 * two == 2 * three)
+
+
+def _plain(writer: Writer, two: Any, three: Any) -> Any:
+    """Write such a value for the number of images that the suffix is given."""
+    if isinstance(two, tuple | list):
+        parts = [_plain(writer, *pair) for pair in zip(two, three, strict=True)]
+        return parts if isinstance(two, list) else tuple(parts)
     if isinstance(two, torch.device) or two is torch.float32:
         kind = "dtype" if two is torch.float32 else "device"
         return writer.graph.call_function(getattr, (writer.inputs[0], kind))
     if two == three:
         return two
-    if isinstance(two, int) and 3 * two == 2 * three:
-        n = writer.method("size", writer.inputs[0], 0)
-        return n if two == 2 else writer.graph.call_function(operator.mul, (n, two // 2))
-    raise CannotCut(f"its suffix needs a value that is {two!r} for 2 images and {three!r} for 3")
+    n = writer.method("size", writer.inputs[0], 0)
+    return n if two == 2 else writer.graph.call_function(operator.mul, (n, two // 2))
 
 
 def _result(traced: Trace) -> fx.Node:
@@ -453,10 +464,10 @@ def _rows_told(prefix: nn.Module, pixels: torch.Tensor) -> str:
     with torch.no_grad():
         given, moved, mixed = prefix(pixels), prefix(turned), prefix(others)
     for one, two, three in zip(given, moved, mixed, strict=True):
-        if len(one) != n or not _same(one.roll(1, 0), two):
-            return "the features of an image depend on its place among the images computed with it"
         if not _same(one[: n // 2], three[: n // 2]):
-            return "the features of an image depend on the images computed with it"
+            return "the features of an image depend on the other images computed with it"
+        if not _same(one.roll(1, 0), two):
+            return "the features of an image depend on its place among the images computed with it"
     return ""
 
 

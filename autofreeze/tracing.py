@@ -108,7 +108,7 @@ class _Tracer(fx.Tracer):
 
 
 class _StandIn(fx.Proxy):
-    """Stand-in of a value. ``x += y`` stays in place: the gradient of ``x + y`` may differ in its last bits."""
+    """Stand-in of a value. ``x += y`` stays in place: gradients of ``x + y`` may differ in the last bits."""
 
     def _in_place(self, operation: Callable[..., Any], other: object) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", operation, (self, other), {})

@@ -2,10 +2,10 @@
 
     python benchmarks/cuttable.py [--only NAME ...] [--json FILE]
 
-One small member of each family, made smaller still where its options allow, random weights, small images, dropout
-.3, and stochastic depth .2 where the family has it, one thread. Each border is put through the self-check of
-``Cutter.refusal``: bits of logits, gradients and buffers in both modes. One table and, with --json, one file.
-About ten minutes on one core.
+One small member of each family, made smaller still where its options allow, random weights, small images,
+dropout .3, and stochastic depth .2 where the family has it, one thread. Each border is put through the
+self-check of ``Cutter.refusal``: bits of logits, gradients and buffers in both modes. One table and, with
+--json, one file. About ten minutes on one core.
 """
 
 import argparse

@@ -218,7 +218,18 @@ class DropsOnTheWay(Toy):
         return self.body(x + F.dropout(F.avg_pool2d(x, 3, 1, 1), 0.5, self.training))
 
 
+class Windows(Toy):
+    """Two halves of each image go through the body as images of their own."""
+
+    def through(self, x):
+        n, c, h, w = x.shape
+        halves = x.reshape(n, c, 2, h // 2, w).transpose(1, 2).reshape(n * 2, c, h // 2, w)
+        return self.body(halves).reshape(n, 2, c, h // 2, w).transpose(1, 2).reshape(n, c, h, w)
+
+
 class AddsImagesAgain(Toy):
+    """Has two rows for each image that do not lie together."""
+
     def through(self, x):
         return self.body(torch.cat([x, x.flip(3)]))[: x.shape[0]]
 
@@ -240,10 +251,10 @@ def toy(kind, **options):
     ("kind", "boundary", "told"),
     [
         (Decides, 1, "control flow"),
-        (MixesImages, 1, "depend on the images computed with it"),
+        (MixesImages, 1, "depend on the other images"),
         (DrawsAlways, 1, "depend on"),
         (Checkpoints, 1, "gradient checkpointing is on"),
-        (CountsImages, 2, ""),
+        (AddsImagesAgain, 1, "depend on"),
         (Toy, 0, "no border below column 0"),
         (Toy, 3, "no border below column 3"),
     ],
@@ -258,13 +269,13 @@ def test_what_cannot_be_cut_says_why_and_raises_nothing(kind, boundary, told):
 def test_a_suffix_of_what_cannot_be_cut_is_refused_in_the_same_words():
     model, columns = toy(MixesImages)
     cutter = Cutter(model, columns, 8)
-    with pytest.raises(CannotCut, match="depend on the images"):
+    with pytest.raises(CannotCut, match="depend on the other images"):
         cutter.suffix(model, 1)
 
 
 @pytest.mark.parametrize(
     "kind",
-    [Toy, CountsImages, AddsInPlace, SkipsAcross, DropsOnTheWay, AddsImagesAgain],
+    [Toy, CountsImages, AddsInPlace, SkipsAcross, DropsOnTheWay, Windows],
     ids=lambda k: k.__name__,
 )
 def test_ways_of_writing_a_model_keep_their_bits(kind):
@@ -280,6 +291,13 @@ def test_ways_of_writing_a_model_keep_their_bits(kind):
 def test_skips_across_the_border_make_several_tensors():
     model, columns = toy(SkipsAcross)
     assert Cutter(model, columns, 8).shapes(1) == ((8, 8, 4), (4, 4, 4))
+
+
+def test_windows_are_stored_by_image():
+    model, columns = toy(Windows)
+    ((rows, *shape),) = Cutter(model, columns, 8).shapes(1)
+    assert rows == 2
+    assert sorted(shape) == [4, 4, 8]
 
 
 def test_one_border_serves_modes_that_need_it_at_different_places():
