@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from autofreeze import views
-from autofreeze.views import Indices, Places, to_pixels
+from autofreeze.views import Indices, Places
 
 
 def render(
@@ -54,6 +54,33 @@ def render(
     if erase:
         pixels.masked_fill_(_inside(drawn.erased, height, width, images.device)[:, None], 0)
     return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def to_pixels(
+    images: torch.Tensor,
+    flipped: torch.Tensor | None,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> torch.Tensor:
+    """Make what a backbone takes from stored images, on the device they are on.
+
+    The operations and their order are torchvision's ``ToTensor`` and ``Normalize``: the bits are equal.
+
+    Args:
+        images: uint8 (n, h, w, 3).
+        flipped: bool (n,), which to mirror left to right; ``None`` for none. Any device.
+        mean: By channel, of pixels scaled to 0..1.
+        std: By channel, of pixels scaled to 0..1.
+
+    Returns:
+        float32 (n, 3, h, w), contiguous in ``torch.channels_last``.
+    """
+    if flipped is not None:
+        mirror = flipped.to(images.device).reshape(-1, 1, 1, 1)
+        images = images.flip(2).where(mirror, images)
+    pixels = images.contiguous().float()
+    pixels.div_(255).sub_(pixels.new_tensor(mean)).div_(pixels.new_tensor(std))
+    return pixels.permute(0, 3, 1, 2)
 
 
 def _inside(rectangles: Places, height: int, width: int, device: torch.device) -> torch.Tensor:

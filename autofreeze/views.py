@@ -7,15 +7,11 @@ here; ``pixels.py`` makes the pixels.
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from autofreeze.errors import ConfigError
-
-if TYPE_CHECKING:
-    import torch
 
 Indices = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -241,33 +237,6 @@ def batches(order: Indices, batch_size: int) -> list[Indices]:
     if not len(order):
         return []
     return np.array_split(order, -(-len(order) // batch_size))
-
-
-def to_pixels(
-    images: "torch.Tensor",
-    flipped: "torch.Tensor | None",
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-) -> "torch.Tensor":
-    """Make what a backbone takes from stored images, on the device they are on.
-
-    The operations and their order are torchvision's ``ToTensor`` and ``Normalize``: the bits are equal.
-
-    Args:
-        images: uint8 (n, h, w, 3).
-        flipped: bool (n,), which to mirror left to right; ``None`` for none. Any device.
-        mean: By channel, of pixels scaled to 0..1.
-        std: By channel, of pixels scaled to 0..1.
-
-    Returns:
-        float32 (n, 3, h, w), contiguous in ``torch.channels_last``.
-    """
-    if flipped is not None:
-        mirror = flipped.to(images.device).reshape(-1, 1, 1, 1)
-        images = images.flip(2).where(mirror, images)
-    pixels = images.contiguous().float()
-    pixels.div_(255).sub_(pixels.new_tensor(mean)).div_(pixels.new_tensor(std))
-    return pixels.permute(0, 3, 1, 2)
 
 
 def _hashed(seed: int, image_ids: Indices, views: Words) -> Words:

@@ -1,6 +1,6 @@
 """What augmentation is worth: none, flips, a bank of crops and ever new crops, by schedule and data set.
 
-    python benchmarks/views.py run   DATA OUT.jsonl [--minutes 45] [--sets trashnet6 …] [--views none flip …]
+    python benchmarks/views.py run   DATA OUT.jsonl [--minutes 45] [--epochs 8] [--sets trashnet6 …]
     python benchmarks/views.py table OUT.jsonl [--json OUT.json]
     python benchmarks/views.py pace  [--sizes 96 160] [--json OUT.json]
 
@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,9 @@ def main() -> None:
     run.add_argument("out", type=Path)
     run.add_argument("--minutes", type=float, default=45)
     run.add_argument("--sets", nargs="*", default=DEFAULT_SETS)
-    run.add_argument("--views", nargs="*", default=list(VIEWS))
+    run.add_argument("--schedules", nargs="*", default=SCHEDULES)
+    run.add_argument("--views", nargs="*", default=VIEWS)
+    run.add_argument("--epochs", type=int, default=EPOCHS)
     tabulate = commands.add_parser("table")
     tabulate.add_argument("out", type=Path)
     tabulate.add_argument("--json", type=Path)
@@ -89,7 +92,7 @@ def main() -> None:
         pace(given.sizes, given.json)
         return
     if given.command == "run":
-        record(given.data, given.out, given.minutes, given.sets, given.views)
+        record(given)
         return
     runs = [json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()]
     facts = {
@@ -104,29 +107,25 @@ def main() -> None:
 # Recording
 
 
-def record(root: Path, out: Path, minutes: float, sets: list[str], views: list[str]) -> None:
+def record(given: argparse.Namespace) -> None:
     """Run seed after seed until the time is over; a seed of a set that has begun is finished."""
-    began = time.monotonic()
-    benches = {name: open_set(root, name) for name in sets}
+    began, out = time.monotonic(), given.out
+    benches = {name: open_set(given.data, name) for name in given.sets}
     done = (
         {key_of(json.loads(line)) for line in out.read_text("utf-8").splitlines()} if out.exists() else set()
     )
     with out.open("a", encoding="utf-8") as file:
         if not done:
-            facts = {"model": "mobilenetv2_100", "epochs": EPOCHS, "versions": versions()}
+            facts = {"model": "mobilenetv2_100", "epochs": given.epochs, "versions": versions()}
             facts["machine"] = machine("cpu", torch.get_num_threads())
             print(json.dumps(facts), file=file, flush=True)
-        for name, seed in turns(sets):
-            if time.monotonic() - began > 60 * minutes:
+        for name, seed in turns(given.sets):
+            if time.monotonic() - began > 60 * given.minutes:
                 return
-            for schedule in SCHEDULES:
-                for view in views:
-                    if (name, schedule, view, seed) not in done:
-                        print(
-                            json.dumps(one_run(benches[name], name, schedule, view, seed)),
-                            file=file,
-                            flush=True,
-                        )
+            for schedule, view in product(given.schedules, given.views):
+                if (name, schedule, view, seed) not in done:
+                    made = one_run(benches[name], name, schedule, view, seed, given.epochs)
+                    print(json.dumps(made), file=file, flush=True)
 
 
 def turns(sets: list[str]) -> Iterator[tuple[str, int]]:
@@ -158,14 +157,14 @@ def open_set(root: Path, name: str) -> Workbench:
     )
 
 
-def one_run(bench: Workbench, name: str, schedule: str, view: str, seed: int) -> dict[str, Any]:
+def one_run(bench: Workbench, name: str, schedule: str, view: str, seed: int, epochs: int) -> dict[str, Any]:
     """Train once and score once, at the end."""
     dataset = bench.dataset
     split = drawn(dataset.labels, np.concatenate([dataset.train, dataset.val]), SETS[name], seed)
     space = SpaceSpec.from_text("head_lr: {low: 1.0e-6, high: 1}").resolve(
-        bench.backbone.groups.names, EPOCHS
+        bench.backbone.groups.names, epochs
     )
-    usual = {one.name: one for one in baselines(space.n_backbone, EPOCHS)}[schedule]
+    usual = {one.name: one for one in baselines(space.n_backbone, epochs)}[schedule]
     steps, _ = space.build(usual.params)
     model = bench.build_model(seed)
     columns = Columns.of(model, bench.backbone.groups)
@@ -173,7 +172,16 @@ def one_run(bench: Workbench, name: str, schedule: str, view: str, seed: int) ->
     began = time.process_time()
     regime = Regime(views=view)
     records: list[EpochRecord] = list(
-        fit(model, columns, steps, regime, few, seed=derive(seed, "run"), device=bench.device)
+        fit(
+            model,
+            columns,
+            steps,
+            regime,
+            few,
+            seed=derive(seed, "run"),
+            device=bench.device,
+            engine=bench.engine,
+        )
     )
     seconds = time.process_time() - began
     predicted, losses = evaluate(model, few, split.val, bench.device)
@@ -237,9 +245,9 @@ def pace(sizes: list[int], out: Path | None) -> None:
 def whole_seeds(runs: list[dict[str, Any]], name: str) -> set[int]:
     """Give the seeds of a set for which every schedule has run with every view."""
     keys = {key_of(one) for one in runs}
-    views = {one["views"] for one in runs}
+    views, schedules = {one["views"] for one in runs}, {one["schedule"] for one in runs}
     seeds = {one["seed"] for one in runs if one["set"] == name}
-    return {seed for seed in seeds if all((name, s, view, seed) in keys for s in SCHEDULES for view in views)}
+    return {seed for seed in seeds if all((name, s, view, seed) in keys for s in schedules for view in views)}
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -248,19 +256,20 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     views = [
         view for view in ("none", "flip", "bank:4", "bank:8", "online") if any(view == key[2] for key in of)
     ]
+    schedules = [schedule for schedule in SCHEDULES if any(schedule == key[1] for key in of)]
     rows, by_set = [], {}
     for name in [name for name in SETS if any(key[0] == name for key in of)]:
         seeds = sorted({key[3] for key in of if key[0] == name})
-        values = np.array([[[of[name, s, v, d]["value"] for v in views] for s in SCHEDULES] for d in seeds])
+        values = np.array([[[of[name, s, v, d]["value"] for v in views] for s in schedules] for d in seeds])
         seconds = np.array(
-            [[[of[name, s, v, d]["seconds"] for v in views] for s in SCHEDULES] for d in seeds]
+            [[[of[name, s, v, d]["seconds"] for v in views] for s in schedules] for d in seeds]
         )
-        some = of[name, SCHEDULES[0], views[0], seeds[0]]
+        some = of[name, schedules[0], views[0], seeds[0]]
         about = {"set": name, "n": len(seeds), "n_train": some["n_train"], "n_val": some["n_val"]}
         about["image_size"] = some["image_size"]
-        for place, schedule in enumerate((*SCHEDULES, "all four")):
-            part = values.mean(axis=1) if place == len(SCHEDULES) else values[:, place]
-            time_of = seconds.mean(axis=(0, 1)) if place == len(SCHEDULES) else seconds[:, place].mean(axis=0)
+        for place, schedule in enumerate((*schedules, "all")):
+            part = values.mean(axis=1) if place == len(schedules) else values[:, place]
+            time_of = seconds.mean(axis=(0, 1)) if place == len(schedules) else seconds[:, place].mean(axis=0)
             rows.append({**about, "schedule": schedule, "views": cells(views, part, time_of)})
         by_set[name] = values.mean(axis=1)
     return {"views": views, "rows": rows, "overall": overall(views, by_set)}

@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision import transforms
 from torchvision.transforms.v2 import functional as F
 
-from autofreeze.pixels import render
-from autofreeze.views import cropping, numbers, to_pixels
+from autofreeze.pixels import render, to_pixels
+from autofreeze.views import cropping, numbers
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIDE = 24
@@ -173,3 +174,53 @@ def test_views_of_neighbouring_images_numbers_and_seeds_have_nothing_in_common()
     first = tops(0, 0, 0)
     for other in (tops(0, 1, 0), tops(0, 0, 1), tops(1, 0, 0), tops(0, 1, 1), tops(1, 0, 1)):
         assert abs(np.corrcoef(first, other)[0, 1]) < 4.5 / np.sqrt(len(ids))
+
+
+# Without crops
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pixels_equal_torchvisions_to_the_bit(device):
+    images = pictures(7, 12)
+    flipped = torch.tensor([True, False, True, True, False, False, True])
+    made = to_pixels(images.to(device), flipped, MEAN, STD)
+    assert made.shape == (7, 3, 12, 12)
+    assert made.dtype == torch.float32
+    assert made.device.type == device
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+    for image, mirror, got in zip(images, flipped, made.cpu(), strict=True):
+        picture = Image.fromarray(image.numpy())
+        if mirror:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        assert (
+            torch.equal(got, reference(picture))
+            if device == "cpu"
+            else torch.allclose(got, reference(picture), atol=1e-6)
+        )
+
+
+def test_pixels_of_an_image_do_not_depend_on_its_batch():
+    images, flipped = pictures(7, 12), torch.tensor([True, False] * 3 + [True])
+    whole = to_pixels(images, flipped, MEAN, STD)
+    for i in range(7):
+        assert torch.equal(to_pixels(images[i : i + 1], flipped[i : i + 1], MEAN, STD)[0], whole[i])
+
+
+def test_the_stored_images_are_left_as_they_are():
+    images = pictures(7, 12)
+    before = images.clone()
+    to_pixels(images, torch.ones(7, dtype=torch.bool), MEAN, STD)
+    to_pixels(images, None, MEAN, STD)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [pictures(7, 24)[::2, ::2, ::2], pictures(7, 12).permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)],
+    ids=["strided", "planes apart"],
+)
+def test_images_in_any_memory_layout_are_fine(images):
+    made = to_pixels(images, None, MEAN, STD)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(made, to_pixels(images.contiguous(), None, MEAN, STD))

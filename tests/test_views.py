@@ -5,12 +5,9 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
-from torchvision import transforms
 
 from autofreeze.errors import ConfigError
 from autofreeze.views import (
@@ -23,10 +20,8 @@ from autofreeze.views import (
     order,
     prepared,
     problem_of,
-    to_pixels,
 )
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 IDS = np.arange(20_000)
 
 
@@ -203,71 +198,6 @@ def test_equal_pixels_have_one_name_and_others_another():
     ]
     names.append(("online", 1, 0.0))
     assert len({kind(view, number, erase=erase) for view, number, erase in names}) == len(names)
-
-
-def some_images(n=7, side=12):
-    return torch.from_numpy(
-        np.random.Generator(np.random.PCG64(1)).integers(0, 256, (n, side, side, 3), np.uint8)
-    )
-
-
-@pytest.mark.parametrize(
-    "device",
-    [
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.gpu,
-                pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-            ],
-        ),
-    ],
-)
-def test_pixels_equal_torchvisions_to_the_bit(device):
-    images = some_images()
-    flipped = torch.tensor([True, False, True, True, False, False, True])
-    made = to_pixels(images.to(device), flipped, MEAN, STD)
-    assert made.shape == (7, 3, 12, 12)
-    assert made.dtype == torch.float32
-    assert made.device.type == device
-    assert made.is_contiguous(memory_format=torch.channels_last)
-    reference = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
-    for image, mirror, got in zip(images, flipped, made.cpu(), strict=True):
-        picture = Image.fromarray(image.numpy())
-        if mirror:
-            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        assert (
-            torch.equal(got, reference(picture))
-            if device == "cpu"
-            else torch.allclose(got, reference(picture), atol=1e-6)
-        )
-
-
-def test_pixels_of_an_image_do_not_depend_on_its_batch():
-    images, flipped = some_images(), torch.tensor([True, False] * 3 + [True])
-    whole = to_pixels(images, flipped, MEAN, STD)
-    for i in range(7):
-        assert torch.equal(to_pixels(images[i : i + 1], flipped[i : i + 1], MEAN, STD)[0], whole[i])
-
-
-def test_the_stored_images_are_left_as_they_are():
-    images = some_images()
-    before = images.clone()
-    to_pixels(images, torch.ones(7, dtype=torch.bool), MEAN, STD)
-    to_pixels(images, None, MEAN, STD)
-    assert torch.equal(images, before)
-
-
-@pytest.mark.parametrize(
-    "images",
-    [some_images(side=24)[::2, ::2, ::2], some_images().permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)],
-    ids=["strided", "planes apart"],
-)
-def test_images_in_any_memory_layout_are_fine(images):
-    made = to_pixels(images, None, MEAN, STD)
-    assert made.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(made, to_pixels(images.contiguous(), None, MEAN, STD))
 
 
 def test_views_load_no_torch():
