@@ -1,6 +1,7 @@
 """Cut models compute what whole ones do, to the bit; what cannot be cut says why."""
 
 import copy
+import functools
 
 import pytest
 import timm
@@ -82,6 +83,11 @@ def build(name, *, seed=0, classes=3, drops=True):
     return model, Columns.of(model, layer_groups(model, "auto", size)), size
 
 
+@functools.cache
+def cutter_of(name):
+    return Cutter(*build(name), chunk=4)
+
+
 def images(n, size, seed=0):
     pixels = torch.randn(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
     return pixels.contiguous(memory_format=torch.channels_last)
@@ -133,9 +139,8 @@ def compare(cutter, model, boundary, pixels):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_cut_model_gives_the_bits_of_the_whole_at_every_border_in_both_modes(name):
-    template, columns, size = build(name)
-    cutter = Cutter(template, columns, size, chunk=4)
-    model, _, _ = build(name, seed=1)
+    cutter = cutter_of(name)
+    model, columns, size = build(name, seed=1)
     for boundary in range(1, len(columns.groups)):
         assert cutter.refusal(boundary) == ""
         shapes = tuple(
@@ -308,19 +313,19 @@ def test_one_border_serves_modes_that_need_it_at_different_places():
 
 
 def test_below_the_head_lie_pooled_features():
-    model, columns, size = build("test_efficientnet")
-    assert Cutter(model, columns, size).shapes(len(columns.groups) - 1) == ((model.num_features,),)
+    model, columns, _ = build("test_efficientnet")
+    assert cutter_of("test_efficientnet").shapes(len(columns.groups) - 1) == ((model.num_features,),)
 
 
 def test_class_tokens_and_positions_are_not_stored():
-    model, columns, size = build("test_vit")
+    model, _, _ = build("test_vit")
     tokens = model.pos_embed.shape[1]
-    assert Cutter(model, columns, size).shapes(1) == ((tokens, model.embed_dim),)
+    assert cutter_of("test_vit").shapes(1) == ((tokens, model.embed_dim),)
 
 
 def test_features_of_an_image_do_not_depend_on_its_place_or_its_neighbours():
     model, columns, size = build("test_resnet")
-    cutter = Cutter(model, columns, size)
+    cutter = cutter_of("test_resnet")
     model.eval()
     one, other = images(6, size), images(6, size, seed=1)
     other[4] = one[1]
@@ -333,7 +338,7 @@ def test_features_of_an_image_do_not_depend_on_its_place_or_its_neighbours():
 
 def test_a_suffix_is_of_the_modes_in_which_the_model_is_when_it_is_asked_for():
     model, columns, size = build("swin_tiny_patch4_window7_224")
-    cutter = Cutter(model, columns, size)
+    cutter = cutter_of("swin_tiny_patch4_window7_224")
     set_modes(model, columns, from_column(columns, 2))
     stored = features(cutter, model, 2, images(4, size))
 
@@ -358,7 +363,7 @@ def test_a_frozen_column_above_the_border_keeps_its_bits():
 
 def test_statistics_alone_can_stand_still():
     model, columns, size = build("test_resnet")
-    cutter = Cutter(model, columns, size)
+    cutter = cutter_of("test_resnet")
     set_modes(model, columns, from_column(columns, 2))
     for module in model.modules():
         module.training = module.training and not isinstance(module, nn.BatchNorm2d)
@@ -367,7 +372,7 @@ def test_statistics_alone_can_stand_still():
 
 def test_position_biases_that_have_moved_are_not_those_of_the_trace():
     model, columns, size = build("levit_128s")
-    cutter = Cutter(model, columns, size)
+    cutter = cutter_of("levit_128s")
     set_modes(model, columns, from_column(columns, 1))
     model.eval()
     cutter.suffix(model, 1)
@@ -397,16 +402,15 @@ def test_cutting_leaves_the_template_and_the_random_state_as_they_were():
 
 
 def test_what_was_traced_serves_a_model_with_another_head():
-    template, columns, size = build("test_resnet")
-    cutter = Cutter(template, columns, size)
-    model, _, _ = build("test_resnet", seed=5, classes=7)
+    cutter = cutter_of("test_resnet")
+    model, columns, size = build("test_resnet", seed=5, classes=7)
     set_modes(model, columns, from_column(columns, 3))
     assert compare(cutter, model, 3, images(5, size)) == []
 
 
 def test_a_suffix_shares_parameters_and_statistics_with_its_model():
     model, columns, size = build("test_resnet")
-    cutter = Cutter(model, columns, size)
+    cutter = cutter_of("test_resnet")
     set_modes(model, columns, from_column(columns, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     cutter.suffix(model, 3)(*features(cutter, model, 3, images(4, size))).sum().backward()
