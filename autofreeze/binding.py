@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -39,6 +39,15 @@ class BoundSchedule:
     :meth:`start_step` before each step. Both set the model's modes: do not call ``model.train()`` after
     them, since that would set frozen BatchNorm moving again. The optimizer's next step refuses it.
 
+    Args:
+        schedule: The schedule; its groups are the model's.
+        model: Its parameters in float32.
+        columns: Its layer groups.
+        regime: Optimizer, weight decay, normalisation.
+        steps_per_epoch: Optimizer steps in one epoch.
+        guarded: Whether the optimizer looks at the modes before each step. A loop in which nobody else touches
+            the model can do without.
+
     Attributes:
         model: The model, changed in place.
         optimizer: Holds every parameter from the start; a frozen one has no gradient and is passed over.
@@ -46,7 +55,14 @@ class BoundSchedule:
     """
 
     def __init__(
-        self, schedule: Schedule, model: nn.Module, columns: Columns, regime: Regime, steps_per_epoch: int
+        self,
+        schedule: Schedule,
+        model: nn.Module,
+        columns: Columns,
+        regime: Regime,
+        steps_per_epoch: int,
+        *,
+        guarded: bool = True,
     ) -> None:
         if schedule.groups != columns.groups.names:
             raise BackboneError(
@@ -63,9 +79,14 @@ class BoundSchedule:
             (module, columns.of_module[name], has_statistics(module))
             for name, module in model.named_modules()
         ]
+        self._own_eval = [
+            module for module, _, _ in self._modules if type(module).train is not nn.Module.train
+        ]
         self._still: list[nn.Module] = []
+        self._moving: list[dict[str, Any]] = []
         self.optimizer = make_optimizer(self._parameters, regime)
-        self.optimizer.register_step_pre_hook(partial(_refuse_movement, self._still))
+        if guarded:
+            self.optimizer.register_step_pre_hook(partial(_refuse_movement, self._still))
 
     @property
     def trainable(self) -> tuple[bool, ...]:
@@ -103,27 +124,49 @@ class BoundSchedule:
             entry["lr"] = rates[entry["column"]] or 0.0
         return changed
 
+    def move_on(self, step: int) -> None:
+        """Set the rates of a further step of the same phase and epoch, where nothing else changes."""
+        factor = self.timetable.factor(step)
+        cells = self.timetable.schedule.phases[self.timetable.phase_at(step)].lrs
+        for entry in self._moving:
+            entry["lr"] = cells[entry["column"]] * factor
+
     def set_modes(self) -> None:
         """Put each module into the mode of its column: train when it trains, eval when it is frozen.
 
         Clearing ``requires_grad`` does not hold a BatchNorm still: in train mode its running statistics
         follow every batch. Dropout and stochastic depth of frozen layers are off in eval mode too.
         """
-        # LeViT and its kin keep position biases in eval mode until train() or eval() is called: what they
-        # kept before the last steps would be stale where a group is frozen again.
-        self.model.eval()
-        self._still.clear()
         keeps_statistics = self._regime.norm == "eval"
+        self._clear_kept()
+        self._still.clear()
         for module, column, follows in self._modules:
-            if self._trainable[column] and not (keeps_statistics and follows):
-                module.training = True
-            else:
+            trains = self._trainable[column] and not (keeps_statistics and follows)
+            if module.training != trains:
+                module.training = trains
+            if not trains:
                 self._still.append(module)
+
+    def evaluate(self) -> None:
+        """Put the whole model into eval mode, as ``model.eval()`` does, in less time."""
+        self._clear_kept()
+        for module, _, _ in self._modules:
+            if module.training:
+                module.training = False
+
+    def _clear_kept(self) -> None:
+        """Let modules that do something of their own when their mode is set do it.
+
+        LeViT and its kin keep position biases in eval mode until train() or eval() is called: what they kept
+        before the last steps would be stale where a group is frozen again.
+        """
+        for module in self._own_eval:
+            module.eval()
 
     def step(self) -> None:
         """Take the optimizer's step. Passing over what is frozen as a whole takes less time."""
         entries = self.optimizer.param_groups
-        self.optimizer.param_groups = [one for one in entries if self._trainable[one["column"]]]
+        self.optimizer.param_groups = self._moving
         try:
             self.optimizer.step()
         finally:
@@ -138,6 +181,7 @@ class BoundSchedule:
                 if was and not trains:
                     self.optimizer.state.pop(parameter, None)
         self._trainable = trainable
+        self._moving = [entry for entry in self.optimizer.param_groups if trainable[entry["column"]]]
         self.optimizer.zero_grad(set_to_none=True)
 
 

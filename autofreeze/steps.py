@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +14,7 @@ Forward = Callable[..., Tensor]
 """(*inputs) -> logits (n, classes)."""
 
 
-@dataclass(frozen=True)
-class Step:
+class Step(NamedTuple):
     """What a step gave. The update was made unless there is a problem."""
 
     loss: float

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ class _Run:
         self.metric = metric
         self.engine = engine
         self.steps_per_epoch = len(views.batches(examples.train, regime.batch_size))
-        self.bound = BoundSchedule(schedule, model, columns, regime, self.steps_per_epoch)
+        self.bound = BoundSchedule(schedule, model, columns, regime, self.steps_per_epoch, guarded=False)
         self.timetable = self.bound.timetable
         self.stepper = Stepper(
             self.bound,
@@ -206,33 +206,38 @@ class _Run:
         numbers = views.numbers(self.regime.views, self._view_seed, ids, epoch)
         targets = self._labels[torch.from_numpy(ids).to(self.device)]
         sizes = [len(batch) for batch in batches]
-        trains = np.array(self.bound.trainable)
         work = cost.step_work(self.columns.groups.work_shares, self.bound.trainable, 1)
+        norms: list[Sequence[float]] = []
         low = 0
-        for step, (size, inputs) in enumerate(
-            zip(sizes, stage.batches(ids, numbers, sizes), strict=True), start=start
-        ):
-            high = low + size
-            self.bound.start_step(step)
+        step = start
+        for size, inputs in zip(sizes, stage.batches(ids, numbers, sizes), strict=True):
+            self.bound.move_on(step)
+            part = slice(low, low + size)
+            own = targets[part]
             taken = self.stepper.take(
                 forward,
                 inputs,
-                targets[low:high],
-                partial(stage.rows, ids[low:high], numbers[low:high]),
+                own,
+                lambda part=part: stage.rows(ids[part], numbers[part]),  # type: ignore[misc]
             )
-            trained.steps_done = step + 1
-            if len(taken.norms):
-                trained.norms[step - trained.first_step, trains] = taken.norms
-            self.progress.micro_batch = self.stepper.micro_batch
-            self.progress.comparable &= not self.stepper.splits_statistics
+            step, low = step + 1, low + size
+            norms.append(taken.norms)
+            if self.stepper.micro_batch is not None:
+                self._note_parts()
             if taken.problem:
-                trained.diverged = f"{taken.problem} at step {step}"
-                return
-            trained.add(taken.loss, size, taken.predicted == targets[low:high])
+                trained.diverged = f"{taken.problem} at step {step - 1}"
+                break
+            trained.add(taken.loss, own, taken.predicted)
             self.progress.work += work * size
             if len(self.progress.start_losses) < START_STEPS:
                 self.progress.start_losses.append(taken.loss)
-            low = high
+        trained.steps_done = step
+        trained.keep_norms(start, np.array(self.bound.trainable), norms)
+
+    def _note_parts(self) -> None:
+        """Note that batches are taken in parts, and whether BatchNorm follows them."""
+        self.progress.micro_batch = self.stepper.micro_batch
+        self.progress.comparable &= not self.stepper.splits_statistics
 
     def _enter_phase(self, phase: int, step: int) -> None:
         """Freeze and thaw for a phase; what has been noted of it stays when it is entered again."""
@@ -280,7 +285,7 @@ class _Run:
         if not len(ids):
             return np.zeros(0, np.int64), np.zeros(0)
         stage = self._stage()
-        self.model.eval()
+        self.bound.evaluate()
         forward = self._forward(stage, training=False)
         predicted, losses = _predict(stage, forward, self.examples.labels, ids, self.device)
         self.progress.work += len(ids)
@@ -367,8 +372,10 @@ class _Trained:
     start_losses: list[float] = field(default_factory=list)
     """Losses of the first steps of the phase that the epoch begins in; a later phase has its own list."""
 
-    hits: list[Tensor] = field(default_factory=list)
-    """Which images were classified rightly, by step; left on the device, so that no step waits for it."""
+    targets: list[Tensor] = field(default_factory=list)
+    """Classes of the images, by step; like ``predicted`` left on the device, so that no step waits for it."""
+
+    predicted: list[Tensor] = field(default_factory=list)
 
     diverged: str = ""
     steps_done: int = field(init=False)
@@ -376,10 +383,18 @@ class _Trained:
     def __post_init__(self) -> None:
         self.steps_done = self.first_step
 
-    def add(self, loss: float, n_images: int, hits: Tensor) -> None:
-        self.loss_sum += loss * n_images
-        self.images += n_images
-        self.hits.append(hits)
+    def keep_norms(self, start: int, trains: NDArray[np.bool_], norms: Sequence[Sequence[float]]) -> None:
+        """Keep the norms of the steps from ``start`` on; a step whose loss was not finite has none."""
+        taken = [own for own in norms if len(own)]
+        if taken:
+            first = start - self.first_step
+            self.norms[first : first + len(taken), trains] = taken
+
+    def add(self, loss: float, targets: Tensor, predicted: Tensor) -> None:
+        self.loss_sum += loss * len(targets)
+        self.images += len(targets)
+        self.targets.append(targets)
+        self.predicted.append(predicted)
 
     @property
     def mean_loss(self) -> float:
@@ -393,7 +408,7 @@ class _Trained:
     def top1(self) -> float | None:
         if not self.images or self.diverged:
             return None
-        return int(torch.cat(self.hits).sum()) / self.images
+        return int((torch.cat(self.predicted) == torch.cat(self.targets)).sum()) / self.images
 
     def norms_by(self, summary: Any) -> tuple[float | None, ...]:
         """Summarise the finite norms of each column; None where there are none."""
