@@ -220,7 +220,8 @@ class DropsOnTheWay(Toy):
     """Without drawing, the sum is prefix; with it, the two summands are."""
 
     def through(self, x):
-        return self.body(x + F.dropout(F.avg_pool2d(x, 3, 1, 1), 0.5, self.training))
+        branch = F.avg_pool2d(x, 3, 1, 1)
+        return self.body(x + (F.dropout(branch, 0.5) if self.training else branch))
 
 
 class Windows(Toy):
