@@ -141,7 +141,7 @@ def test_a_cut_model_gives_the_bits_of_the_whole_at_every_border_in_both_modes(n
     cutter = cutter_of(name)
     model, columns, size = build(name, seed=1)
     told = {boundary: cutter.refusal(boundary) for boundary in range(1, len(columns.groups))}
-    # Some processors' kernels give a row other last bits elsewhere in memory: such a border is rightly refused.
+    # Kernels of some processors give a row other last bits elsewhere in memory: that is rightly refused.
     cut = [boundary for boundary, refusal in told.items() if "on its place among" not in refusal]
     assert [told[boundary] for boundary in cut] == [""] * len(cut)
     assert cut
