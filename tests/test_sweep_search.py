@@ -1,6 +1,7 @@
 """A whole search with sweeps, with real training: what is kept, told, exported and trained again."""
 
 import json
+import shutil
 from io import StringIO
 
 import pytest
@@ -11,7 +12,7 @@ from autofreeze.display import Display
 from autofreeze.export.native import NativeFile
 from autofreeze.export.run import export_run
 from autofreeze.records import read_records
-from autofreeze.report.files import read_report
+from autofreeze.report.files import read_report, write_report
 from autofreeze.report.terminal import show
 from autofreeze.report.training import summary
 from autofreeze.results import Ending
@@ -103,6 +104,18 @@ def test_training_by_the_best_head_follows_its_curve_to_within_rounding(
     assert result.same_curve is True
     assert result.up_to_rounding
     assert "follows the trial's to within rounding" in summary(result)
+
+
+def test_the_exported_curve_is_that_of_the_head_that_was_chosen(searched, tmp_path):
+    # Whichever that is, and whoever led on the way.
+    result, out = searched
+    folder = shutil.copytree(out, tmp_path / "run")
+    curve = read_records(out)[1, 0]
+    for place in (3, 12):
+        sweep = result.trials[1].model_copy(update={"member": place})
+        write_report(result.model_copy(update={"trials": (result.trials[0], sweep)}), folder)
+        exported = export_run(folder, trial=1).curve
+        assert [point.val_loss for point in exported] == [one.members[place].val_loss for one in curve]
 
 
 def test_another_curve_is_told_from_rounding(file, split_folders, tmp_path):
