@@ -4,7 +4,7 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from autofreeze.display import Display
 from autofreeze.errors import ConfigError, InputError, RunFolderError
 from autofreeze.interruption import watch_for_interruption
 from autofreeze.metrics import METRICS
+from autofreeze.plan import Plan
 from autofreeze.results import StudyResult, SummaryResult
 from autofreeze.retraining import train
 from autofreeze.run import check_usable
@@ -22,7 +23,7 @@ from autofreeze.task import Task
 from autofreeze.trial import Workbench
 from autofreeze.values import did_you_mean
 
-__all__ = ["command_line", "search", "search_all", "train"]
+__all__ = ["command_line", "plan", "search", "search_all", "train"]
 
 
 def search(
@@ -105,6 +106,29 @@ def search(
     left = None if time_limit is None else time_limit - (time.monotonic() - began)
     with watch_for_interruption(display.tell if display else None) as interruption:
         return session.search(interruption, left)
+
+
+def plan(
+    data: str | Path, model: str, *, out: str | Path = "", display: Display | None = None, **given: Any
+) -> Plan:
+    """Tell what a search would cost. A few steps are measured; nothing is kept but the decoded images.
+
+    Args:
+        data: As for :func:`search`.
+        model: timm name of the backbone.
+        out: Run folder; looked at where ``resume`` is given, so that what is left is planned.
+        display: Shows progress.
+        given: All else that :func:`search` takes.
+
+    Raises:
+        InputError: Something given is wrong.
+    """
+    given["seconds"] = given.pop("time_limit", None)
+    given["tune_baselines"] = tuple(given.get("tune_baselines", ()))
+    names = {field.name for field in fields(SearchOptions)}
+    options = SearchOptions(**{name: given.pop(name) for name in names & given.keys()}).decided()
+    bench = _open(_task(data, model, options, given), display)
+    return SearchSession(bench, options, Path(out), display=display, command="").plan()
 
 
 def search_all(

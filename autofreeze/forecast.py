@@ -1,45 +1,39 @@
-"""The plan of a search: a few steps measured on the real images and device, and the points of the space.
+"""The plan of a search: what was measured, and the points of the space, made into times and sizes."""
 
-Models that are built for it are thrown away, and the global random state is left as it was, so that no
-number of the search depends on whether there was a plan.
-"""
-
-import tempfile
-import time
+import math
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.trial import FixedTrial
-from torch import nn
 
-from autofreeze import recipes
+from autofreeze import recipes, views
+from autofreeze.arms import arms_of
 from autofreeze.baselines import baseline_quota, baselines
-from autofreeze.binding import Columns
-from autofreeze.plan import Pace, Plan, Sizes, make_plan
+from autofreeze.confirmation import arm_of
+from autofreeze.cost import run_work
+from autofreeze.courses import Course, Sizes, course_of, whole_run
+from autofreeze.outlook import Priced, expect
+from autofreeze.pacing import Progress, measure
+from autofreeze.plan import Border, Pace, Plan, StoreSize
+from autofreeze.pruning import GRACE_SHARE
 from autofreeze.regime import Regime
+from autofreeze.rehearsal import Casting, Part
 from autofreeze.samplers import NEED_ALL_AXES, SamplerName, make_sampler
 from autofreeze.schedule import Schedule
+from autofreeze.shelf import default_budget
 from autofreeze.space import Space
-from autofreeze.training import EVAL_CHUNK, Examples, evaluate, fit
 from autofreeze.trial import Workbench
 
-DRAWS = 64
-"""Points of the space that an average is taken over."""
+DRAWS = 96
+"""Points of the space that a search is rehearsed with."""
 
-SECONDS = 3.0
-"""About what the measured steps may take."""
-
-PROBE = 8
-"""Images of the first, rough look at how fast the model is."""
-
-MOST = 8
-"""How many times a depth is measured, at most."""
+Point = tuple[Schedule, Regime]
+LEARNING: tuple[SamplerName, ...] = ("tpe", "gp")
+"""Samplers whose draws move to what was good."""
 
 
 def forecast(
@@ -51,39 +45,162 @@ def forecast(
     trials: int,
     ended: int,
     known: frozenset[str],
-    tuning: int = 0,
+    tuned: Sequence[str] = (),
     fresh_seeds: int = 0,
+    prune: bool = True,
+    affordable: Callable[[Schedule, Regime], bool] = lambda *_: True,
+    progress: Progress | None = None,
 ) -> Plan:
     """Plan what is left of a search.
 
     Args:
-        bench: The opened task.
+        bench: The opened task; its engine keeps what was cut while measuring.
         space: What may be tried.
         sampler: Some samplers run no baseline that lies outside the space.
         seed: Of the draws.
         trials: Trials in all.
         ended: Those that have been run, fewer.
         known: Baselines among them.
-        tuning: Trials by which baselines are tuned.
+        tuned: Baselines whose rate is tuned, by as many trials each as the search has.
         fresh_seeds: Fresh seeds at most on which the finalists are confirmed.
+        prune: Whether unpromising trials are ended early.
+        affordable: Whether a draw may be run.
+        progress: Told how far measuring has come.
     """
-    split = bench.splits[0]
-    granted = islice(_baselines(space, sampler), baseline_quota(trials))
-    first = {name: point for name, point in granted if name not in known}
-    return make_plan(
-        measure(bench, space.fixed_regime),
-        bench.backbone.groups.work_shares,
-        Sizes(len(split.train), len(split.val), len(bench.splits)),
+    split, dataset = bench.splits[0], bench.dataset
+    sizes = Sizes(
+        len(split.train), len(split.val), len(bench.splits),
+        n_stored=len(np.union1d(dataset.train, dataset.val)), n_test=len(dataset.test),
+    )  # fmt: skip
+    measured = measure(bench, space.fixed_regime, progress=progress)
+    pace, shares = measured.pace, bench.backbone.groups.work_shares
+    scene = set_scene(
+        space, pace, sizes, shares, sampler=sampler, seed=seed, trials=trials, ended=ended, known=known,
+        tuned=tuned, fresh_seeds=fresh_seeds, prune=prune, affordable=affordable,
+    )  # fmt: skip
+    budget = bench.task.cache_bytes or default_budget(bench.cache_folder)
+    room = max(budget - bench.store.images.nbytes, 0)
+    there = _there(bench, scene.points)
+    stored, anew = expect(scene.priced, pace, sizes, seed=seed, budget_bytes=room, there=there)
+    reuse = bench.task.reuse
+    times = pace.load * sizes.folds
+    seconds = [times * whole_run(course, pace, sizes, stored=reuse) for course in scene.priced.searched]
+    first = len(scene.baselines)
+    return Plan(
+        pace=pace,
+        n_train=sizes.n_train,
+        n_val=sizes.n_val,
+        folds=sizes.folds,
         epochs=space.epochs,
         trials=trials - ended,
-        baselines=first,
-        draws=_draws(space, seed),
-        tuning=tuning,
+        baselines=dict(zip(scene.baselines, seconds, strict=False)),
+        draw=float(np.mean(seconds[first:])),
+        tuning=len(tuned) * trials,
         fresh_seeds=fresh_seeds,
+        reuse=reuse,
+        stored=stored,
+        anew=anew,
+        work_shares=shares,
+        stores=tuple(_store_size(border, space.fixed_regime, sizes, room) for border in pace.borders[1:]),
+        budget_bytes=budget,
+        memory=measured.memory,
     )
 
 
-def _baselines(space: Space, sampler: SamplerName) -> Iterator[tuple[str, tuple[Schedule, Regime]]]:
+@dataclass(frozen=True)
+class Scene:
+    """What a search is rehearsed with."""
+
+    baselines: tuple[str, ...]
+    """Those that are left to run, in order."""
+
+    points: tuple[Point, ...]
+    """Of the baselines, then the draws of the space."""
+
+    priced: Priced
+
+
+def set_scene(
+    space: Space,
+    pace: Pace,
+    sizes: Sizes,
+    work_shares: Sequence[float],
+    *,
+    sampler: SamplerName,
+    seed: int,
+    trials: int,
+    ended: int = 0,
+    known: frozenset[str] = frozenset(),
+    tuned: Sequence[str] = (),
+    fresh_seeds: int = 0,
+    prune: bool = True,
+    affordable: Callable[[Schedule, Regime], bool] = lambda *_: True,
+) -> Scene:
+    """Gather the baselines and draw from the space; arguments as for :func:`forecast`."""
+    granted = dict(islice(_baselines(space, sampler), baseline_quota(trials)))
+    left = {name: point for name, point in granted.items() if name not in known}
+    first = dict(islice(left.items(), trials - ended))
+    draws = [point for point in _draws(space, seed) if affordable(*point)] or list(granted.values())
+    points = (*first.values(), *draws)
+    searched = [
+        course_of(*point, pace, sizes, sweep=place >= len(first) and point[0].unfreeze_depth == 0)
+        for place, point in enumerate(points)
+    ]
+    parts = _parts(points, searched, work_shares, sizes)
+    casting = Casting(
+        parts[: len(first)], parts[len(first) :], trials - ended, sizes.folds, sizes.n_val,
+        arms=arms_of(space), planned=fresh_seeds, prune=prune, ended=ended, steered=sampler in LEARNING,
+    )  # fmt: skip
+    names = tuple(first)
+    priced = Priced(
+        casting,
+        searched,
+        [course_of(schedule, regime.for_training, pace, sizes) for schedule, regime in points],
+        tuned=[names.index(name) for name in tuned if name in names],
+        rates=trials,
+    )
+    return Scene(names, points, priced)
+
+
+def _there(bench: Workbench, points: Sequence[Point]) -> frozenset[tuple[int, str]]:
+    """Say what an earlier search has stored already."""
+    kinds = {views.kind("none", 0)}
+    for _, regime in points:
+        count = views.prepared(regime.views) or 0
+        kinds |= {views.kind(regime.views, number, erase=regime.erase) for number in range(count)}
+    borders = range(1, len(bench.backbone.groups))
+    return frozenset(
+        (border, kind) for border in borders for kind in kinds if bench.engine.has_stored(border, kind)
+    )
+
+
+def _parts(
+    points: Sequence[Point], courses: Sequence[Course], shares: Sequence[float], sizes: Sizes
+) -> list[Part]:
+    """Describe schedules as a rehearsal needs them."""
+    timetables = [schedule.timetable(-(-sizes.n_train // regime.batch_size)) for schedule, regime in points]
+    work = np.array([run_work(one, shares, n_train=sizes.n_train, n_val=sizes.n_val) for one in timetables])
+    places = (work - work.min()) / max(float(np.ptp(work)), 1e-9)
+    parts = []
+    for (schedule, _), timetable, course, place in zip(points, timetables, courses, places, strict=True):
+        thawed = timetable.last_unfreeze / timetable.steps_per_epoch
+        judged = math.ceil(thawed + GRACE_SHARE * (schedule.epochs - thawed) - 1e-9)
+        parts.append(Part(arm_of(schedule), float(place), course.epochs, max(judged, 1)))
+    return parts
+
+
+def _store_size(border: Border, regime: Regime, sizes: Sizes, room: int) -> StoreSize:
+    count = views.prepared(regime.views)
+    whole = sizes.n_stored * border.row_bytes * (count or 1)
+    why_not = border.refusal or border.unstored
+    if not why_not and whole > room:
+        why_not = "the cache may not hold as much; allow more with --cache-size"
+    return StoreSize(
+        border=border.name, views=count or 0, image_bytes=border.row_bytes, whole_bytes=whole, why_not=why_not
+    )
+
+
+def _baselines(space: Space, sampler: SamplerName) -> Iterator[tuple[str, Point]]:
     """Give the baselines as the study will run them."""
     for baseline in baselines(space.n_backbone, space.epochs, space.fixed_regime.optimizer):
         placed = space.place(baseline.params)
@@ -94,7 +211,7 @@ def _baselines(space: Space, sampler: SamplerName) -> Iterator[tuple[str, tuple[
             yield baseline.name, (schedule, space.fixed_regime)
 
 
-def _draws(space: Space, seed: int) -> list[tuple[Schedule, Regime]]:
+def _draws(space: Space, seed: int) -> list[Point]:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -104,83 +221,3 @@ def _draws(space: Space, seed: int) -> list[tuple[Schedule, Regime]]:
             return [space.suggest(study.ask()) for _ in range(DRAWS)]
     finally:
         optuna.logging.set_verbosity(verbosity)
-
-
-def measure(bench: Workbench, regime: Regime) -> Pace:
-    """Measure training steps of the head alone and of everything, validation, and what lies between.
-
-    On a model so slow that whole batches would take too long, smaller ones are measured; they are a little
-    slower by image.
-
-    Args:
-        bench: The opened task; nothing in it is changed.
-        regime: Batch size, optimizer and views of the steps.
-    """
-    examples = bench.examples(bench.splits[0])
-    began = time.perf_counter()
-    model = bench.build_model(0)
-    Columns.of(model, bench.backbone.groups)
-    run = time.perf_counter() - began
-    val = examples.val if len(examples.val) else examples.train
-    model = model.to(bench.device)
-    _evaluation(bench, model, examples, val[:PROBE])
-    rough = _evaluation(bench, model, examples, val[:PROBE])
-    n_val = int(np.clip(0.1 * SECONDS / rough, PROBE, EVAL_CHUNK))
-    val_image = _evaluation(bench, model, examples, val[:n_val])
-    del model
-
-    # A step of everything is about three forward passes, one of the head alone is one; each is done twice.
-    affordable = max(int(SECONDS / (2 * (3 + 1) * val_image)), 2)
-    batch = min(regime.batch_size, affordable, len(examples.train))
-    steps = int(np.clip(0.05 / (val_image * batch), 1, len(examples.train) // batch))
-    few = replace(examples, train=examples.train[: steps * batch], val=examples.val[:0])
-    regime = regime.model_copy(update={"batch_size": batch})
-    groups = bench.backbone.groups.names
-    head = _training(bench, recipes.linear_probe(groups, MOST, head_lr=1e-4), regime, few)
-    whole = _training(bench, recipes.full(groups, MOST, head_lr=1e-4, backbone_ratio=0.1), regime, few)
-    return Pace(
-        head_image=head[0] / len(few.train),
-        whole_image=max(whole[0], head[0]) / len(few.train),
-        val_image=val_image,
-        head_epoch=head[1],
-        whole_epoch=max(whole[1], head[1]),
-        run=run,
-    )
-
-
-def _evaluation(bench: Workbench, model: nn.Module, examples: Examples, ids: NDArray[np.int64]) -> float:
-    """Seconds of validation by image."""
-    began = time.perf_counter()
-    evaluate(model, examples, ids, bench.device)
-    return (time.perf_counter() - began) / len(ids)
-
-
-def _training(
-    bench: Workbench, schedule: Schedule, regime: Regime, examples: Examples
-) -> tuple[float, float]:
-    """Train on a few images again and again, for about a second.
-
-    Returns:
-        Seconds of going through the images once, and seconds that a checkpoint takes: medians without the
-        first time, which sets everything up.
-    """
-    model = bench.build_model(0)
-    began = time.perf_counter()
-    marks = [(began, 0.0)]
-    with tempfile.TemporaryDirectory(prefix="autofreeze-") as folder:
-        for record in fit(
-            model,
-            Columns.of(model, bench.backbone.groups),
-            schedule,
-            regime,
-            examples,
-            seed=0,
-            device=bench.device,
-            metric=bench.metric,
-            checkpoint=Path(folder) / "plan.pt",
-        ):
-            marks.append((time.perf_counter(), record.seconds))
-            if len(marks) > 2 and marks[-1][0] - began > SECONDS / 3:
-                break
-    walls, steps = np.diff(np.array(marks), axis=0)[1:].T
-    return float(np.median(steps)), float(max(np.median(walls - steps), 0.0))

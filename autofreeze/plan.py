@@ -1,107 +1,147 @@
-"""What a search will cost in time: from a few measured seconds to an estimate, by arithmetic alone.
+"""The plan of a search: what was measured before it, and what it is expected to cost.
 
-A training step costs more the deeper it trains, in proportion to the forward work of the columns that its
-backward pass runs through. So two measured steps, head alone and whole model, give the seconds of any step.
+A column is a border too: what lies below it can be computed once and stored, or run again for every batch.
+Everything here is told; how it comes about stands in ``pacing.py`` (measured seconds), ``courses.py``
+(seconds of a run), ``rehearsal.py`` (which runs there may be) and ``outlook.py`` (ranges).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from pydantic import Field
 
-from autofreeze.regime import Regime
-from autofreeze.schedule import Schedule, Timetable
+from autofreeze.cost import step_work
 from autofreeze.values import Value
 
-CANDIDATES = 6
-"""Schedules that are confirmed, as a rule: four or five finalists, and a baseline or two that could win."""
+
+class Border(Value):
+    """A column as the lowest that trains. Seconds are by image, of an undisturbed machine (``Pace.load``)."""
+
+    name: str
+    """The column's own."""
+
+    prefix: float = Field(ge=0)
+    """Seconds of the forward pass below it, pixels made; 0 for the first column, whose steps make them."""
+
+    step: float = Field(ge=0)
+    """Seconds of a training step from here to the head, where what enters is read from a store. Everything
+    above trains too."""
+
+    val: float = Field(ge=0)
+    """Seconds of validation, from a store too."""
+
+    epoch: float = Field(default=0, ge=0)
+    """Seconds of an epoch beside steps and validation, not by image: the checkpoint."""
+
+    row_bytes: int = Field(default=0, ge=0)
+    """Bytes that a store takes for an image in one view."""
+
+    refusal: str = ""
+    """Why the model cannot be cut here: then it runs whole in every step."""
+
+    unstored: str = ""
+    """Why nothing is stored here, though it can be cut."""
+
+    measured: bool = True
+    """Whether a step was measured; else it lies between measured ones, by the forward pass of the columns."""
 
 
 class Pace(Value):
-    """Measured seconds. All are of one machine at one moment, so what follows from them is rough."""
+    """How fast a model is on a device."""
 
-    head_image: float = Field(ge=0)
-    """Seconds of a training step in which the head alone trains, by image of the step."""
-
-    whole_image: float = Field(ge=0)
-    """The same for a step in which everything trains."""
-
-    val_image: float = Field(ge=0)
-    """Seconds of validation, by image."""
-
-    head_epoch: float = Field(default=0, ge=0)
-    """Seconds that an epoch of the head alone takes beside its steps and its validation: the checkpoint."""
-
-    whole_epoch: float = Field(default=0, ge=0)
-    """The same when everything trains."""
+    borders: tuple[Border, ...] = Field(min_length=2)
+    """Of every column, stem first."""
 
     run: float = Field(default=0, ge=0)
-    """Seconds to build the model of one run."""
+    """Seconds to set up one run: building the model, tying the schedule to it."""
 
-    def step_image(self, backward: float, head: float) -> float:
-        """Seconds of a training step by image.
+    setup: float = Field(default=0, ge=0)
+    """Seconds to cut the model at a border for the first time, which is done once in a search."""
+
+    heads: float = Field(default=1, ge=1)
+    """Steps of a single head that one of a sweep of heads takes."""
+
+    load: float = Field(default=1, ge=1)
+    """How many times as long everything takes, since other programs use the processor. Seen where a run has
+    one thread; 1 elsewhere, and seconds are then as the clock tells them."""
+
+    def step(self, boundary: int, trains: Sequence[bool]) -> float:
+        """Seconds of a training step by image, from a store where the model can be cut.
 
         Args:
-            backward: Share of forward work that the backward pass runs through, 0..1.
-            head: The head's own share.
+            boundary: The lowest column that trains or has trained.
+            trains: Which columns train now.
         """
-        return _between(self.head_image, self.whole_image, _depth(backward, head))
+        borders = self.borders
+        lowest = next(column for column, on in enumerate(trains) if on)
+        seconds = borders[lowest].step + borders[boundary].val - borders[lowest].val
+        # A column that the gradient only passes through works out two products where another has three.
+        passed = [column for column in range(lowest + 1, len(borders) - 1) if not trains[column]]
+        seconds -= sum(max(borders[c].step - borders[c + 1].step, 0.0) for c in passed) / 3
+        return max(seconds, 0.0) + self._uncut(boundary)
 
-    def epoch(self, backward: float, head: float) -> float:
-        """Seconds beside steps and validation of an epoch; arguments as for :meth:`step_image`."""
-        return _between(self.head_epoch, self.whole_epoch, _depth(backward, head))
+    def val(self, boundary: int) -> float:
+        """Seconds of validation by image, from a store where the model can be cut."""
+        return self.borders[boundary].val + self._uncut(boundary)
 
-
-def _depth(backward: float, head: float) -> float:
-    """Where between the head alone (0) and the whole model (1) a backward pass ends."""
-    return (backward - head) / (1 - head) if head < 1 else 1.0
-
-
-def _between(low: float, high: float, share: float) -> float:
-    return low + (high - low) * min(max(share, 0.0), 1.0)
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is trained and scored in one fold, and how many folds there are."""
-
-    n_train: int
-    n_val: int
-    folds: int
+    def _uncut(self, boundary: int) -> float:
+        border = self.borders[boundary]
+        return border.prefix if border.refusal else 0.0
 
 
-def trial_seconds(
-    schedule: Schedule, regime: Regime, pace: Pace, work_shares: Sequence[float], sizes: Sizes
-) -> float:
-    """Estimate the seconds of a trial that is trained to its end on every fold.
+class Range(Value):
+    """Seconds, of which nobody knows exactly how many: in four of five cases they lie between the ends."""
 
-    Args:
-        schedule: Of the trial.
-        regime: Its batch size decides the steps.
-        pace: What was measured.
-        work_shares: Share of forward work by column, stem first; they sum to 1.
-        sizes: Of the folds.
-    """
-    steps_per_epoch = -(-sizes.n_train // regime.batch_size)
-    timetable = schedule.timetable(steps_per_epoch)
-    images_per_step = sizes.n_train / steps_per_epoch
-    seconds = pace.run + pace.val_image * sizes.n_val * len(timetable.epoch_ends)
-    start = 0
-    for phase, end in zip(schedule.phases, timetable.ends, strict=True):
-        lowest = next(column for column, lr in enumerate(phase.lrs) if lr is not None)
-        backward = sum(work_shares[lowest:])
-        seconds += (end - start) * images_per_step * pace.step_image(backward, work_shares[-1])
-        seconds += _epochs_ending(timetable, start, end) * pace.epoch(backward, work_shares[-1])
-        start = end
-    return seconds * sizes.folds
+    low: float
+    middle: float
+    high: float
+
+    def holds(self, seconds: float) -> bool:
+        """Whether it was right."""
+        return self.low <= seconds <= self.high
 
 
-def _epochs_ending(timetable: Timetable, start: int, end: int) -> int:
-    return sum(start < mark <= end for mark in timetable.epoch_ends)
+class Times(Value):
+    """What a search and what follows it are expected to take."""
+
+    search: Range
+    tuning: Range | None = None
+    confirmation: Range | None = None
+    whole: Range
+
+
+class StoreSize(Value):
+    """What a store would take."""
+
+    border: str
+    """The lowest column that trains."""
+
+    views: int
+    """How many views of each image would be stored; 0: none, since views never repeat."""
+
+    image_bytes: int
+    """By image and view."""
+
+    whole_bytes: int
+    why_not: str = ""
+    """Why it would not be stored; empty where it is."""
+
+
+class Memory(Value):
+    """Memory of the process, in bytes."""
+
+    step_bytes: int
+    """At the peak of a step that trains everything: parameters, gradients, the optimizer's state, and what
+    the backward pass needs."""
+
+    measured: bool
+    """Whether the device told it; else it was counted."""
+
+    process_bytes: int | None = None
+    """Most that the process has held so far, all else included; None where the system does not tell."""
 
 
 class Plan(Value):
-    """What a search is expected to cost, without pruning."""
+    """What a search is expected to cost."""
 
     pace: Pace
     n_train: int
@@ -116,13 +156,10 @@ class Plan(Value):
     """Trials that are left to run."""
 
     baselines: dict[str, float]
-    """Baseline that is left to run -> its seconds."""
+    """Baseline that is left to run -> its seconds, when all is set up."""
 
     draw: float
-    """Seconds of an average draw of the space."""
-
-    longest_draw: float
-    """Seconds of the longest of the draws that were looked at."""
+    """Seconds of an average draw of the space that is trained to its end."""
 
     tuning: int = 0
     """Trials by which baselines are tuned after the search."""
@@ -130,69 +167,34 @@ class Plan(Value):
     fresh_seeds: int = 0
     """Fresh seeds at most on which the finalists are confirmed."""
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of all trials that are left, if every one is trained to its end."""
-        return sum(self.baselines.values()) + self.draws * self.draw
+    reuse: bool = True
+    """Whether the search keeps what frozen layers give; of the times below one holds then, else the other."""
+
+    stored: Times
+    """With the cache."""
+
+    anew: Times
+    """Without it."""
+
+    work_shares: tuple[float, ...]
+    stores: tuple[StoreSize, ...] = ()
+    budget_bytes: int | None = None
+    """What the cache may hold in all."""
+
+    memory: Memory | None = None
 
     @property
-    def most_seconds(self) -> float:
-        """The same if every draw were the longest: however the sampler chooses, it is hardly more."""
-        return sum(self.baselines.values()) + self.draws * self.longest_draw
-
-    @property
-    def tuning_seconds(self) -> float:
-        """Seconds of tuning the baselines, each trial taken for an average draw."""
-        return self.tuning * self.draw
-
-    @property
-    def confirmation_seconds(self) -> float:
-        """Seconds of the confirmation, if nobody is left behind; each run is taken for an average draw's."""
-        return self.fresh_seeds * CANDIDATES * self.draw / self.folds
+    def expected(self) -> Times:
+        """The times of the search as it was asked for."""
+        return self.stored if self.reuse else self.anew
 
     @property
     def draws(self) -> int:
         """How many trials are left beside the baselines."""
         return self.trials - len(self.baselines)
 
-
-def make_plan(
-    pace: Pace,
-    work_shares: Sequence[float],
-    sizes: Sizes,
-    *,
-    epochs: float,
-    trials: int,
-    baselines: Mapping[str, tuple[Schedule, Regime]],
-    draws: Iterable[tuple[Schedule, Regime]],
-    tuning: int = 0,
-    fresh_seeds: int = 0,
-) -> Plan:
-    """Estimate a search.
-
-    Args:
-        pace: What was measured.
-        work_shares: Share of forward work by column.
-        sizes: Of the folds.
-        epochs: Length of each run.
-        trials: Trials that are left to run, >= 1.
-        baselines: Those that are left to run, in order; more than ``trials`` are not counted.
-        draws: Points of the space, drawn evenly; at least one.
-        tuning: Trials by which baselines are tuned.
-        fresh_seeds: Fresh seeds at most on which the finalists are confirmed.
-    """
-    first = list(baselines.items())[:trials]
-    drawn = [trial_seconds(*point, pace, work_shares, sizes) for point in draws]
-    return Plan(
-        pace=pace,
-        n_train=sizes.n_train,
-        n_val=sizes.n_val,
-        folds=sizes.folds,
-        epochs=epochs,
-        trials=trials,
-        baselines={name: trial_seconds(*point, pace, work_shares, sizes) for name, point in first},
-        draw=sum(drawn) / len(drawn),
-        longest_draw=max(drawn),
-        tuning=tuning,
-        fresh_seeds=fresh_seeds,
-    )
+    def work(self, column: int, *, stored: bool) -> float:
+        """Forward-equivalents of a training step by image, with a column as the lowest that trains."""
+        trains = [number >= column for number in range(len(self.work_shares))]
+        below = sum(self.work_shares[:column]) if stored and not self.pace.borders[column].refusal else 0.0
+        return step_work(self.work_shares, trains, 1) - below

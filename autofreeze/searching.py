@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,6 +234,15 @@ class SearchSession:
             return True
         return found is not None and not found.cut_short and found.planned == self.options.confirm
 
+    def plan(self) -> Plan:
+        """Measure a few steps, and say what the search will cost: what is left of it, where it is resumed.
+
+        Raises:
+            RunFolderError: It is to be resumed, and the run folder cannot be read.
+        """
+        before = read_report(self.out).trials if self.options.resume else ()
+        return self._foreseen(before)
+
     def search(
         self, should_stop: Callable[[], str] = lambda: "", seconds: float | None = None
     ) -> StudyResult:
@@ -317,21 +326,10 @@ class SearchSession:
 
     def _foresee(self, results: tuple[TrialResult, ...], seconds: float | None) -> None:
         """Measure a few steps and tell what the trials that are left will cost; only where it is shown."""
-        ended = sum(trial.ending is not Ending.TOO_DEAR and not trial.tuned for trial in results)
-        if self.display is None or ended >= self.options.trials:
+        if self.display is None or _ended(results) >= self.options.trials:
             return
         try:
-            self._plan = forecast(
-                self.bench,
-                self.space,
-                sampler=self.options.sampler,
-                seed=self.options.seed,
-                trials=self.options.trials,
-                ended=ended,
-                known=frozenset(trial.baseline for trial in results if trial.baseline and not trial.tuned),
-                tuning=len(self.options.tuned) * self.options.trials,
-                fresh_seeds=self.options.confirm,
-            )
+            self._plan = self._foreseen(results)
         except RuntimeError as error:  # torch's own: the trials will meet it too, and tell it
             self.display.tell(f"plan: no step could be measured ({' '.join(str(error).split())[:200]})")
             return
@@ -340,6 +338,24 @@ class SearchSession:
         device = str(self.bench.device)
         for line in plan_lines(self._plan, device=device, out=self.out, seconds=seconds):
             self.display.tell(line)
+
+    def _foreseen(self, results: Sequence[TrialResult]) -> Plan:
+        """Plan the trials that are left."""
+        most = self._max_work()
+        return forecast(
+            self.bench,
+            self.space,
+            sampler=self.options.sampler,
+            seed=self.options.seed,
+            trials=self.options.trials,
+            ended=_ended(results),
+            known=frozenset(trial.baseline for trial in results if trial.baseline and not trial.tuned),
+            tuned=self.options.tuned,
+            fresh_seeds=self.options.confirm,
+            prune=self.options.prune,
+            affordable=lambda *point: most is None or self._run_work(*point) <= most,
+            progress=self.display.preparing if self.display else None,
+        )
 
     def _study(self, folder: RunFolder, observer: "_Watcher") -> Study:
         return Study(
@@ -421,6 +437,7 @@ class SearchSession:
             },
             trials=trials,
             confirmation=self._confirmation,
+            engine=self.bench.engine.notes,
             metric=self.bench.metric,
             seconds=self._earlier + time.monotonic() - self.began,
             cut_short=cut_short,
@@ -429,6 +446,13 @@ class SearchSession:
             versions=versions(),
             machine=machine(str(self.bench.device), self.threads),
         )
+
+
+def _ended(results: Sequence[TrialResult]) -> int:
+    """Count the trials of the search that were run."""
+    return sum(
+        trial.ending not in (Ending.TOO_DEAR, Ending.UNFINISHED) and not trial.tuned for trial in results
+    )
 
 
 class _Watcher:

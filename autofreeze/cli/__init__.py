@@ -12,6 +12,7 @@ from autofreeze.cli.check import check
 from autofreeze.cli.demo import demo
 from autofreeze.cli.export import export
 from autofreeze.cli.groups import groups
+from autofreeze.cli.plan import plan
 from autofreeze.cli.report import report
 from autofreeze.cli.search import search
 from autofreeze.cli.spaces import spaces
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, check, suggest, search, report, export, train, groups):
+for command in (demo, check, suggest, plan, search, report, export, train, groups):
     app.command()(command)
 app.add_typer(spaces, name="spaces")
 app.add_typer(cache, name="cache")

@@ -19,6 +19,7 @@ from autofreeze.cli.options import (
     Interpolation,
     MaxBadImages,
     Resplit,
+    Reuse,
     TestShare,
     Threads,
     Triple,
@@ -124,29 +125,42 @@ def search(
     threads: Threads = None,
     cache: Cache = None,
     cache_size: CacheSize = None,
+    reuse: Reuse = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study in the run folder.")] = False,
     train: Annotated[bool, typer.Option("--train", help="Train by the best schedule afterwards.")] = False,
 ) -> None:
     """Search the best schedule for DATA. One command, one measured answer."""
-    from autofreeze.budget import parse_duration
-
-    limit = parse_duration(time, option="--time") if time is not None else None
-    task = options.task(locals())
-    out = out or _default_folder(data, model)
+    given = asked_for(locals())
+    out = given["out"]
     from autofreeze import api
     from autofreeze.display import Display
 
-    given = {
-        "out": out, "preset": preset, "trials": trials, "time_limit": limit, "epochs": epochs, "space": space,
-        "seed": seed, "sampler": sampler, "prune": prune, "resume": resume, "display": Display(),
-        "confirm": confirm, "delta": delta, "max_cost": max_cost, "views": views, "erase": erase,
-        "tune_baselines": [name.strip() for name in tune_baselines.split(",")] if tune_baselines else (),
-        "command": api.command_line(), **task,
-    }  # fmt: skip
+    given |= {"display": Display(), "command": api.command_line()}
     if len(data) == 1:
         _one(data[0], model, out, given, train=train)
     else:
         _several(data, model, out, given, train=train)
+
+
+AS_GIVEN = (
+    "preset", "trials", "epochs", "space", "seed", "sampler", "prune", "resume", "confirm", "delta",
+    "max_cost", "views", "erase",
+)  # fmt: skip
+"""Options that ``api.search`` takes as they are."""
+
+
+def asked_for(given: dict[str, Any]) -> dict[str, Any]:
+    """Turn the arguments of the command into those of ``api.search``, apart from the data and the model."""
+    from autofreeze.budget import parse_duration
+
+    tuned = given["tune_baselines"]
+    return {
+        **{name: given[name] for name in AS_GIVEN},
+        "out": given["out"] or _default_folder(given["data"], given["model"]),
+        "time_limit": None if given["time"] is None else parse_duration(given["time"], option="--time"),
+        "tune_baselines": [name.strip() for name in tuned.split(",")] if tuned else (),
+        **options.task(given),
+    }
 
 
 def _one(data: str, model: str, out: Path, given: dict[str, Any], *, train: bool) -> None:

@@ -10,6 +10,7 @@ from autofreeze.figures import error_of, shown_value
 from autofreeze.phrases import capitalised, figure, lead_words
 from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
+from autofreeze.report.plan import range_words
 from autofreeze.report.summary import over, unconfirmed_lines
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.words import (
@@ -19,7 +20,6 @@ from autofreeze.report.words import (
     duration,
     found,
     reasons,
-    roughly,
     spans,
     standing,
     standing_of_all,
@@ -47,7 +47,13 @@ def page(result: StudyResult) -> str:
     parts += _data(result)
     parts += [
         "## Conditions",
-        bullets(escape(line) for line in conditions(result.data, result.backbone)[1:]),
+        bullets(
+            escape(line)
+            for line in (
+                *conditions(result.data, result.backbone)[1:],
+                *(f"engine: {line}" for line in result.engine),
+            )
+        ),
         f"Versions: {escape(versions_line(result.versions))}.",
     ]
     if result.command:
@@ -173,8 +179,8 @@ def _trials(result: StudyResult) -> list[str]:
     parts.append(f"{escape(capitalised(cost_line(result)))}.")
     if result.plan is not None:
         parts.append(
-            f"Expected when the last session began: about {roughly(result.plan.seconds)} for "
-            f"{result.plan.trials} trials without pruning."
+            f"Expected when the last session began: {range_words(result.plan.expected.search)} for "
+            f"{result.plan.trials} trials."
         )
     return parts
 
