@@ -2,8 +2,8 @@
 
     python benchmarks/fifty_trials.py DATA [--model NAME] [--weights FILE] [--image-size 64] [--trials 50]
 
-Runs trials of the default space one after the other on one opened task, two epochs each, as a search does, and
-the same head-only trial before each of them. Tells the seconds of that trial, and the resident memory, over
+Runs trials of the default space one after the other on one opened task, two epochs each, as a search does,
+and the same head-only trial before each of them. Tells the seconds of that trial, and the memory, over
 the first and the last ten.
 """
 

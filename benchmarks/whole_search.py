@@ -4,8 +4,8 @@
         [--image-size 64] [--preset quick] [--threads 1]
     python benchmarks/whole_search.py compare OUT [--json FILE]
 
-``run`` searches DATA, confirmation included, with an empty cache of its own, into OUT/with or OUT/without. The
-two runs may go side by side, each pinned to a core (taskset -c 0, taskset -c 1). ``compare`` reads both: every
+``run`` searches DATA, confirmation included, with an empty cache of its own, into OUT/with or OUT/without.
+The two may go side by side, each pinned to a core (taskset -c 0, taskset -c 1). ``compare`` reads both: every
 record of every run has to be the same but for its seconds, and so has the choice; then it tells the seconds.
 """
 
