@@ -251,7 +251,7 @@ class Cutter:
             suffix = self._suffix_nodes(traced, boundary)
             before = tracing.contents(traced) - suffix
             found = self._measure(traced, suffix, before)
-            border = {node: values for node, values in found.items() if node in before}
+            border = {node: values for node, values in found.items() if not _is_plain(*values)}
             self._borders[boundary] = _store(traced, suffix, border, self._numbers(traced))
         return self._borders[boundary]
 
@@ -293,8 +293,8 @@ class Cutter:
         """
         roots = _roots(traced, suffix)
         maybe = tracing.needed(traced, roots, border.__contains__)
-        sized = tracing.reached(traced, [traced.image]) - suffix - tracing.contents(traced)
-        asked = [node for node in maybe if node in border or node in sized]
+        before = tracing.reached(traced, [traced.image]) - suffix
+        asked = [node for node in maybe if node in before]
         values = dict(zip(asked, zip(*self._run(traced, asked), strict=True), strict=True))
         found = {node for node in asked if node in border or _is_plain(*values[node])}
         crossing = tracing.needed(traced, roots, found.__contains__)

@@ -45,6 +45,7 @@ MORE = {
     "inception_next_atto": (64, {}),
     "mobilenetv3_small_050": (64, {}),
     "mobilevit_xxs": (64, {}),
+    "mvitv2_tiny": (64, {}),
     "pvt_v2_b0": (64, {"depths": (1, 1, 2, 1)}),
     "regnetx_002": (64, {}),
     "repvgg_a0": (64, {}),
