@@ -257,7 +257,7 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
         view for view in ("none", "flip", "bank:4", "bank:8", "online") if any(view == key[2] for key in of)
     ]
     schedules = [schedule for schedule in SCHEDULES if any(schedule == key[1] for key in of)]
-    rows, by_set = [], {}
+    rows, by_set, losses = [], {}, {}
     for name in [name for name in SETS if any(key[0] == name for key in of)]:
         seeds = sorted({key[3] for key in of if key[0] == name})
         values = np.array([[[of[name, s, v, d]["value"] for v in views] for s in schedules] for d in seeds])
@@ -272,7 +272,11 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
             time_of = seconds.mean(axis=(0, 1)) if place == len(schedules) else seconds[:, place].mean(axis=0)
             rows.append({**about, "schedule": schedule, "views": cells(views, part, time_of)})
         by_set[name] = values.mean(axis=1)
-    return {"views": views, "rows": rows, "overall": overall(views, by_set)}
+        losses[name] = np.array(
+            [[np.mean([of[name, s, v, d]["log_loss"] for s in schedules]) for v in views] for d in seeds]
+        )
+    both = {"overall": overall(views, by_set), "overall_log_loss": overall(views, losses)}
+    return {"views": views, "rows": rows, **both}
 
 
 def cells(views: list[str], values: np.ndarray, seconds: np.ndarray) -> dict[str, Any]:
@@ -331,17 +335,15 @@ def table(found: dict[str, Any]) -> str:
         apart = " | ".join(points(of[view]["against_flip"], of[view]["against_flip_se"]) for view in others)
         value = f"{of['flip']['mean']:.3f} ± {of['flip']['se']:.3f}"
         lines.append(f"| {where} | {row['schedule']} | {value} | {apart} | {times} |")
-    lines += [
-        "",
-        f"| over all sets | {' | '.join(f'− {view}' for view in views)} |",
-        "|---|" + "---|" * len(views),
-    ]
-    for view in views:
-        cells_of = [
-            points(one["mean"], one["se"]) if against != view else ""
-            for against, one in found["overall"][view].items()
-        ]
-        lines.append(f"| {view} | {' | '.join(cells_of)} |")
+    for what, key in (("points", "overall"), ("log loss in hundredths of a nat", "overall_log_loss")):
+        headings = [f"over all sets, {what}", *(f"− {view}" for view in views)]
+        lines += ["", f"| {' | '.join(headings)} |", "|---|" + "---|" * len(views)]
+        for view in views:
+            apart = [
+                points(one["mean"], one["se"]) if against != view else ""
+                for against, one in found[key][view].items()
+            ]
+            lines.append(f"| {view} | {' | '.join(apart)} |")
     return "\n".join(lines)
 
 
