@@ -1,5 +1,6 @@
 """The engine: what is frozen is computed once, and no number changes by it."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ import torch
 
 from autofreeze import engine as engines
 from autofreeze import recipes
+from autofreeze.api import search
 from autofreeze.binding import Columns
 from autofreeze.engine import Engine
 from autofreeze.features import FeatureStores
@@ -256,3 +258,44 @@ def test_a_model_that_cannot_be_cut_runs_whole_and_says_so(engine_of, curve, exa
     assert engine.notes == (
         "test_resnet runs whole in every step, frozen layers too: gradient checkpointing is on",
     )
+
+
+# A whole search
+
+
+def records(run):
+    """Every record of a run folder, without its seconds."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(own) for key, own in value.items() if key != "seconds"}
+        return [plain(own) for own in value] if isinstance(value, list) else value
+
+    return [plain(json.loads(line)) for line in (run / "records.jsonl").read_text().splitlines()]
+
+
+def test_a_search_finds_the_same_to_the_bit_with_and_without_what_is_kept(class_folders, tmp_path):
+    space = tmp_path / "shallow.yaml"
+    space.write_text(
+        "unfreeze_depth: {low: 0, high: 1}\nhead_lr: {low: 1.0e-3, high: 1.0e-2, log: true}\nviews: bank:2\n"
+    )
+    for name, reuse in (("kept", True), ("anew", False), ("later", True)):
+        search(
+            class_folders, "test_resnet", from_scratch=True, image_size=32, out=tmp_path / name,
+            trials=6, epochs=2, folds=2, confirm=0, space=str(space), reuse=reuse, threads=1,
+            cache_folder=str(tmp_path),
+        )  # fmt: skip
+    kept = records(tmp_path / "kept")
+    assert len(kept) > 10
+    assert any("members" in line["record"] for line in kept)
+    assert kept == records(tmp_path / "anew")
+    assert kept == records(tmp_path / "later")
+
+
+def test_a_report_says_what_could_not_be_cut_or_kept(class_folders, tmp_path):
+    result = search(
+        class_folders, "test_resnet", from_scratch=True, image_size=32, out=tmp_path / "run", trials=3,
+        epochs=1, folds=1, confirm=0, cache_folder=str(tmp_path), cache_bytes=200_000,
+    )  # fmt: skip
+    assert any("are not stored, and computed again for each batch" in line for line in result.engine)
+    assert f"engine: {result.engine[0]}"[:60] in (tmp_path / "run" / "report.md").read_text()
