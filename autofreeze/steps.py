@@ -61,6 +61,8 @@ class Stepper:
         self._active: list[nn.Parameter] = []
         self._columns = torch.zeros(0, dtype=torch.int64)
         self._n_columns = 0
+        # Squares of large norms leave float32; Apple's GPUs have nothing wider.
+        self._wide = torch.float32 if device.type == "mps" else torch.float64
 
     def enter_phase(self) -> None:
         """Take note of which columns train now."""
@@ -97,7 +99,7 @@ class Stepper:
         """
         loss, predicted = self._gradients(forward, inputs, targets, again)
         # One copy from the device for everything that has to be looked at.
-        value, *norms = torch.cat([loss.double().reshape(1), self._norms()]).tolist()
+        value, *norms = torch.cat([loss.to(self._wide).reshape(1), self._norms()]).tolist()
         if not _is_finite(value):
             return Step(value, (), predicted, "non-finite loss")
         if not all(map(_is_finite, norms)):
@@ -160,13 +162,13 @@ class Stepper:
             parameter.grad = None
 
     def _norms(self) -> Tensor:
-        """2-norm of the gradient by column that trains, float64; a parameter without a gradient counts 0."""
+        """2-norm of the gradient by column that trains; a parameter without a gradient counts 0."""
         there = [turn for turn, parameter in enumerate(self._active) if parameter.grad is not None]
         gradients: list[Tensor] = [self._active[turn].grad for turn in there]  # type: ignore[misc]
-        sums = torch.zeros(self._n_columns, dtype=torch.float64, device=self._device)
+        sums = torch.zeros(self._n_columns, dtype=self._wide, device=self._device)
         if gradients:
             columns = self._columns if len(there) == len(self._active) else self._columns[there]
-            squares = torch.stack(torch._foreach_norm(gradients)).double().square_()
+            squares = torch.stack(torch._foreach_norm(gradients)).to(self._wide).square_()
             sums.index_add_(0, columns, squares)
         return sums.sqrt_()
 
