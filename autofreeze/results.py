@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from autofreeze.confirmation import Confirmation
 from autofreeze.job import EpochRecord, settings_digest, sweep_digest
@@ -151,6 +151,12 @@ class StudyResult(Value):
     command: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("plan", mode="before")
+    @classmethod
+    def _plan_with_ranges(cls, plan: Any) -> Any:
+        """Pass over the plan of an earlier version: it held one figure where there are ranges now."""
+        return None if isinstance(plan, dict) and "stored" not in plan else plan
 
     @property
     def best(self) -> TrialResult | None:

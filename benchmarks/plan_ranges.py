@@ -7,9 +7,9 @@
 ``run`` searches in a fresh process each time, one thread pinned to a core, with an empty cache; DATA is the
 folder with trashnet6, cifar10s, hymenoptera2, covidxray3 and weights. A search is timed from the last line of
 its plan to the end of its last trial, the confirmation from there to the end. ``--clock processor`` takes all
-seconds, the plan's and the search's, from the processor instead of the wall: where others use the machine, that is
-what a quiet one would have shown. It goes on where it was. ``played`` judges the made-up part alone: searches
-on surrogates of recorded runs (``autofreeze/recorded/``), in forward-equivalents instead of seconds.
+seconds, the plan's and the search's, from the processor instead of the wall: where others use the machine,
+that is what a quiet one would have shown. It goes on where it was. ``played`` judges the made-up part alone:
+searches on surrogates of recorded runs (``autofreeze/recorded/``), in forward-equivalents instead of seconds.
 """
 
 import argparse

@@ -26,6 +26,7 @@ from autofreeze.regime import Regime
 from autofreeze.rehearsal import Casting, Part, rehearse
 from autofreeze.report.plan import plan_lines, range_words, show_plan
 from autofreeze.report.words import roughly
+from autofreeze.results import StudyResult
 from autofreeze.schedule import Phase, Schedule
 from autofreeze.space import SpaceSpec
 from autofreeze.task import Task
@@ -375,6 +376,12 @@ def test_lines_say_what_it_costs_and_where_it_is_kept(both):
 )  # fmt: skip
 def test_an_estimate_is_told_no_finer_than_it_is_known(exact, words):
     assert roughly(exact) == words
+
+
+def test_a_report_whose_plan_is_of_an_earlier_version_is_read_without_it(both):
+    kept = both[1].model_dump(mode="json")
+    assert StudyResult.model_validate(kept) == both[1]
+    assert StudyResult.model_validate({**kept, "plan": {"draw": 3.0, "trials": 2}}).plan is None
 
 
 # The command

@@ -78,7 +78,7 @@ def show_plan(plan: Plan, console: Console, *, title: str, limit: float | None =
 def _depths(plan: Plan, title: str) -> Table:
     """Draw the cost of a training step by the lowest column that trains."""
     table = Table(box=SIMPLE_HEAD, title=f"{title}: a training step, by image", title_justify="left")
-    table.add_column("lowest that trains")
+    table.add_column("lowest", no_wrap=True)
     for heading in ("work anew", "stored", "ms anew", "stored", "in a store", "whole store"):
         table.add_column(heading, justify="right")
     for column, border in enumerate(plan.pace.borders):
@@ -100,18 +100,19 @@ def _depths(plan: Plan, title: str) -> Table:
 def _whole_store(size: StoreSize) -> str:
     if not size.views:
         return "–"
-    views = f" ({size.views} views)" if size.views > 1 else ""
-    return f"{format_bytes(size.whole_bytes)}{views}" + (" *" if size.why_not else "")
+    return format_bytes(size.whole_bytes) + (" *" if size.why_not else "")
 
 
 def _notes(plan: Plan) -> list[str]:
     """Explain the table, and say what would not be stored."""
+    views = max((one.views for one in plan.stores), default=0)
     lines = [
-        "work: forward passes of one image through the whole model; anew: the frozen part is run for every "
-        "batch; stored: it is read. ~: between measured ones"
+        "lowest: the lowest column that trains. work: forward passes of one image through the whole model. "
+        "anew: the frozen part is run for every batch; stored: it is read. ~: between measured ones",
+        f"whole store: of all images in {counted(views, 'view')}"
+        if views
+        else "views never repeat: only what validation needs is stored",
     ]
-    if any(not one.views for one in plan.stores):
-        lines.append("views never repeat: only what validation needs is stored")
     reasons: dict[str, list[str]] = {}
     for one in plan.stores:
         if one.why_not:
