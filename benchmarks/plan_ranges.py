@@ -25,45 +25,45 @@ from pathlib import Path
 from typing import Any
 
 CASES: dict[str, dict[str, Any]] = {
-    "digits, quick": {"data": "digits", "space": "quick", "trials": 16, "epochs": 12, "confirm": 6},
-    "digits, default, 3 folds": {"data": "digits", "space": "default", "trials": 14, "epochs": 8, "folds": 3},
-    "digits, no cache": {"data": "digits", "space": "quick", "trials": 14, "epochs": 12, "reuse": False},
-    "hymenoptera, v2, quick": {
+    "digits, default, 3 folds": {"data": "digits", "space": "default", "trials": 14, "epochs": 6, "folds": 3},
+    "digits, no cache": {"data": "digits", "space": "quick", "trials": 14, "epochs": 8, "reuse": False},
+    "hymenoptera, v2": {
         "data": "hymenoptera2", "model": "mobilenetv2_100", "space": "quick", "trials": 12, "epochs": 4,
     },
     "hymenoptera, v2, no cache": {
         "data": "hymenoptera2", "model": "mobilenetv2_100", "space": "quick", "trials": 10, "epochs": 4,
-        "reuse": False, "seed": 1,
+        "reuse": False,
     },
     "hymenoptera, birds, surgical": {
         "data": "hymenoptera2", "model": "mobilenetv2_100", "weights": "inat_birds", "space": "surgical",
         "trials": 12, "epochs": 4,
     },
     "covid, v1, default, 3 folds": {
-        "data": "covidxray3", "model": "mobilenetv1_100", "space": "default", "trials": 10, "epochs": 4,
+        "data": "covidxray3", "model": "mobilenetv1_100", "space": "default", "trials": 8, "epochs": 4,
         "folds": 3,
     },
-    "covid, v1, confirmed": {
-        "data": "covidxray3", "model": "mobilenetv1_100", "space": "quick", "trials": 10, "epochs": 3,
-        "confirm": 6,
-    },
-    "trashnet, v2, quick": {
-        "data": "trashnet6", "model": "mobilenetv2_100", "space": "quick", "trials": 8, "epochs": 2,
-    },
-    "trashnet, small ResNet, 20 trials": {
-        "data": "trashnet6", "model": "test_resnet", "weights": None, "space": "default", "trials": 20,
-        "epochs": 4, "size": 64,
-    },
-    "cifar, v1, per group": {
-        "data": "cifar10s", "model": "mobilenetv1_100", "space": "per_group_rates", "trials": 8, "epochs": 2,
-    },
-    "cifar, small ViT, bank of 4 views": {
-        "data": "cifar10s", "model": "test_vit", "weights": None, "space": "quick", "trials": 14, "epochs": 4,
-        "views": "bank:4", "size": 64,
+    "trashnet, small ResNet": {
+        "data": "trashnet6", "model": "test_resnet", "weights": None, "space": "default", "trials": 12,
+        "epochs": 2,
     },
     "hymenoptera, v1, new views": {
         "data": "hymenoptera2", "model": "mobilenetv1_100", "space": "quick", "trials": 10, "epochs": 4,
         "views": "online",
+    },
+    "cifar, small ViT, 4 views": {
+        "data": "cifar10s", "model": "test_vit", "weights": None, "space": "quick", "trials": 10, "epochs": 2,
+        "views": "bank:4",
+    },
+    "digits, confirmed": {"data": "digits", "space": "quick", "trials": 16, "epochs": 6, "confirm": 6},
+    "covid, v1, confirmed": {
+        "data": "covidxray3", "model": "mobilenetv1_100", "space": "quick", "trials": 10, "epochs": 2,
+        "confirm": 6,
+    },
+    "trashnet, v2": {
+        "data": "trashnet6", "model": "mobilenetv2_100", "space": "quick", "trials": 8, "epochs": 1,
+    },
+    "cifar, v1, rates by group": {
+        "data": "cifar10s", "model": "mobilenetv1_100", "space": "per_group_rates", "trials": 8, "epochs": 1,
     },
 }  # fmt: skip
 """Name -> what is searched. Data: a folder of DATA, or the demonstration's digits; 48 px, 1 fold, seed 0, not
