@@ -24,7 +24,9 @@ ROUNDING = 1e-3
 alone, at most (``benchmarks/fused_heads.py``)."""
 
 
-SPLIT_BATCHES = "a batch did not fit the memory; in parts, BatchNorm follows other statistics than in other trials"
+SPLIT_BATCHES = (
+    "a batch did not fit the memory; in parts, BatchNorm follows other statistics than in other trials"
+)
 """Why a run is not compared with others."""
 
 

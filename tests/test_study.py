@@ -957,6 +957,16 @@ def test_a_search_with_sweeps_killed_at_any_write_goes_on(swept, mixed_sweeps, m
     assert_survives(swept, monkeypatch, mixed_sweeps, write, after, expected, n, **given)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_goes_on_from_the_points_of_the_best_heads(swept, sampler):
+    folder, study, _ = swept(sampler=sampler, folds=1)
+    study.search(Limits(12))
+    assert any(result.member for result in sweeps_of(study))
+    for result in sweeps_of(study):
+        assert folder.study.trials[result.number].params == result.params
+
+
 def test_a_search_from_before_there_were_sweeps_goes_on(swept, open_study, made_up):
     folder, study, _ = open_study(space=SWEPT, epochs=2.0)
     study.search(Limits(6))
