@@ -1,6 +1,5 @@
 """The plan of a search: what was measured, and the points of the space, made into times and sizes."""
 
-import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from autofreeze.courses import Course, Sizes, course_of, whole_run
 from autofreeze.outlook import Priced, expect
 from autofreeze.pacing import Progress, measure
 from autofreeze.plan import Border, Pace, Plan, StoreSize
-from autofreeze.pruning import GRACE_SHARE
 from autofreeze.regime import Regime
 from autofreeze.rehearsal import Casting, Part
 from autofreeze.samplers import NEED_ALL_AXES, SamplerName, make_sampler
@@ -183,9 +181,8 @@ def _parts(
     places = (work - work.min()) / max(float(np.ptp(work)), 1e-9)
     parts = []
     for (schedule, _), timetable, course, place in zip(points, timetables, courses, places, strict=True):
-        thawed = timetable.last_unfreeze / timetable.steps_per_epoch
-        judged = math.ceil(thawed + GRACE_SHARE * (schedule.epochs - thawed) - 1e-9)
-        parts.append(Part(arm_of(schedule), float(place), course.epochs, max(judged, 1)))
+        thaw = timetable.last_unfreeze / timetable.steps_per_epoch
+        parts.append(Part(arm_of(schedule), float(place), course.epochs, thaw))
     return parts
 
 

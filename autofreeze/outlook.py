@@ -11,8 +11,8 @@ from autofreeze.courses import Course, Floats, Ledger, Sizes
 from autofreeze.plan import Pace, Range, Times
 from autofreeze.rehearsal import Casting, Ran, Rehearsal, rehearse
 
-REHEARSALS = 160
-"""Searches that are made up."""
+REHEARSALS, TRIALS = 160, 8000
+"""Searches that are made up, and their trials together, at most."""
 
 LOW, HIGH = 10, 90
 """Percentiles that a range lies between: it holds in four of five cases."""
@@ -66,9 +66,10 @@ def expect(
         measuring: Error of the seconds, as the standard deviation of their logarithm.
     """
     rng = np.random.default_rng(seed)
-    rehearsals = [rehearse(priced.casting, rng) for _ in range(REHEARSALS)]
+    count = min(REHEARSALS, max(TRIALS // priced.casting.trials, 40))
+    rehearsals = [rehearse(priced.casting, rng) for _ in range(count)]
     error = math.hypot(measuring, CHANGING * math.log(pace.load))
-    luck = pace.load * np.exp(error * rng.standard_normal(REHEARSALS))
+    luck = pace.load * np.exp(error * rng.standard_normal(count))
     found = []
     for stores in (True, False):
         rows = [

@@ -7,9 +7,10 @@ errors of the metric over the images of one fold.
 """
 
 import math
-from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,9 +18,9 @@ from autofreeze.arms import arm_wanted
 from autofreeze.confirmation import Arm
 from autofreeze.finalists import BY_ARM, FEWEST, MOST
 from autofreeze.looks import LOOKS, limit_at
-from autofreeze.pruning import BEHIND, MIN_PEERS
+from autofreeze.pruning import BEHIND, GRACE_SHARE, MIN_PEERS
 
-SPREAD, SPREAD_SD = 1.6, 0.65
+SPREAD, SPREAD_SD = 1.4, 0.8
 """How far schedules lie apart, in standard errors over 100 images: the median, and the spread of its
 logarithm between searches. It grows with the root of the images. These constants were chosen so that searches
 played on recorded runs are met (``benchmarks/plan_ranges.py played``)."""
@@ -48,8 +49,13 @@ class Part:
     epochs: int
     """Of a whole run."""
 
-    judged_from: int
-    """Epochs after which it may be called unpromising for the first time."""
+    thaw: float = 0.0
+    """Epochs before its last thaw."""
+
+    @property
+    def judged_from(self) -> int:
+        """Epochs after which it may be called unpromising for the first time."""
+        return max(math.ceil(self.thaw + GRACE_SHARE * (self.epochs - self.thaw) - 1e-9), 1)
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,21 @@ class _Actor:
         return sum(self.scores) / len(self.scores)
 
 
+class _Peer(NamedTuple):
+    """A run on a fold."""
+
+    value: float
+    epochs: int
+    age: float
+    """Epochs since its last thaw."""
+
+
 class _Stage:
     def __init__(self, casting: Casting, rng: np.random.Generator) -> None:
         self._cast, self._rng = casting, rng
         self._spread = SPREAD * math.exp(SPREAD_SD * rng.standard_normal()) * math.sqrt(casting.n_val / 100)
         self._favoured = rng.choice([part.work for part in casting.pool]) if casting.pool else 0.5
-        self._peers: list[list[float]] = [[] for _ in range(casting.folds)]
+        self._peers: list[list[_Peer]] = [[] for _ in range(casting.folds)]
         self._ended: list[_Actor] = []
         self._counts: dict[Arm, int] = dict.fromkeys(casting.arms, 0)
         self._by_arm: Mapping[Arm, list[int]] = {
@@ -167,7 +182,7 @@ class _Stage:
         for fold in range(self._cast.folds):
             value = actor.worth + NOISE * self._rng.standard_normal()
             epochs = actor.part.epochs if spared else self._epochs(actor.part, value, self._peers[fold])
-            insort(self._peers[fold], value)
+            self._peers[fold].append(_Peer(value, epochs, epochs - actor.part.thaw))
             actor.ran.append(epochs)
             if epochs < actor.part.epochs:
                 return
@@ -182,11 +197,13 @@ class _Stage:
             arm in self._counts and sum(one.complete and one.part.arm == arm for one in self._ended) < BY_ARM
         )
 
-    def _epochs(self, part: Part, value: float, peers: Sequence[float]) -> int:
-        """Say after how many epochs a run ends: early, where it lies below the median of its peers."""
-        if len(peers) >= MIN_PEERS:
-            bar = peers[len(peers) // 2] - 1
-            for epoch in range(part.judged_from, part.epochs):
+    def _epochs(self, part: Part, value: float, peers: Sequence["_Peer"]) -> int:
+        """Say after how many epochs a run ends: early, where it lies below the medians of its peers."""
+        for epoch in range(part.judged_from, part.epochs):
+            same_epoch = [one.value for one in peers if one.epochs >= epoch]
+            same_age = [one.value for one in peers if one.age >= epoch - part.thaw - 1e-9]
+            if min(len(same_epoch), len(same_age)) >= MIN_PEERS:
+                bar = min(median(same_epoch), median(same_age)) - 1
                 if value + PASSING * self._rng.standard_normal() < bar:
                     return epoch
         return part.epochs

@@ -1,10 +1,11 @@
 """Do the ranges of a plan hold? Real small searches, each beside what its plan said before it.
 
-    python benchmarks/plan_ranges.py run DATA LINES.jsonl [--only NAME …] [--repeat N] [--core 1]
+    python benchmarks/plan_ranges.py run DATA LINES.jsonl [--only NAME …] [--repeat N]
+        [--clock wall|processor]
     python benchmarks/plan_ranges.py table LINES.jsonl [--json FILE]
     python benchmarks/plan_ranges.py played BREADTH DEPTH [--searches 12]
 
-``run`` searches in a fresh process each time, one thread pinned to a core, with an empty cache; DATA is the
+``run`` searches with one thread and an empty cache each time, one search after the other; DATA is the
 folder with trashnet6, cifar10s, hymenoptera2, covidxray3 and weights. A search is timed from the last line of
 its plan to the end of its last trial, the confirmation from there to the end. ``--clock processor`` takes all
 seconds, the plan's and the search's, from the processor instead of the wall: where others use the machine,
@@ -15,9 +16,6 @@ searches on surrogates of recorded runs (``autofreeze/recorded/``), in forward-e
 import argparse
 import io
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -66,7 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
         "data": "cifar10s", "model": "mobilenetv1_100", "space": "per_group_rates", "trials": 8, "epochs": 1,
     },
 }  # fmt: skip
-"""Name -> what is searched. Data: a folder of DATA, or the demonstration's digits; 48 px, 1 fold, seed 0, not
+"""Name -> what is searched. Data: a folder of DATA, or the demonstration's digits; 32 px, 1 fold, seed 0, not
 confirmed and with the cache, unless said."""
 
 
@@ -79,13 +77,7 @@ def main() -> None:
     run.add_argument("lines", type=Path)
     run.add_argument("--only", nargs="*", default=list(CASES))
     run.add_argument("--repeat", type=int, default=1)
-    run.add_argument("--core", type=int)
     run.add_argument("--clock", choices=("wall", "processor"), default="wall")
-    one = commands.add_parser("one")
-    one.add_argument("data", type=Path)
-    one.add_argument("name")
-    one.add_argument("turn", type=int)
-    one.add_argument("clock", choices=("wall", "processor"))
     table = commands.add_parser("table")
     table.add_argument("lines", type=Path)
     table.add_argument("--json", type=Path)
@@ -98,10 +90,6 @@ def main() -> None:
     match given.command:
         case "run":
             run_all(given)
-        case "one":
-            if given.clock == "processor":
-                time.perf_counter = time.process_time
-            print(json.dumps(search(given.data, given.name, given.turn)))
         case "table":
             print_table(given)
         case "played":
@@ -112,29 +100,18 @@ def main() -> None:
 
 
 def run_all(given: argparse.Namespace) -> None:
-    """Search what is missing, each in a process of its own."""
+    """Search what is missing."""
+    if given.clock == "processor":
+        time.perf_counter = time.process_time
     known = (
         [json.loads(line) for line in given.lines.read_text().splitlines()] if given.lines.exists() else []
     )
     done = {(line["name"], line["turn"], line["clock"]) for line in known}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    pinned = [] if given.core is None else ["taskset", "-c", str(given.core)]
     for turn in range(given.repeat):
         for name in given.only:
             if (name, turn, given.clock) in done:
                 continue
-            command = [
-                *pinned,
-                sys.executable,
-                __file__,
-                "one",
-                str(given.data),
-                name,
-                str(turn),
-                given.clock,
-            ]
-            result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-            line = {"clock": given.clock, **json.loads(result.stdout.splitlines()[-1])}
+            line = {"clock": given.clock, **search(given.data, name, turn)}
             with given.lines.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")
             print(row_of(line), flush=True)
@@ -169,7 +146,7 @@ def search(data: Path, name: str, turn: int) -> dict[str, Any]:
             self.trials_done = now()
             super().trial_ended(result)
 
-    case = {"weights": "imagenet", "folds": 1, "seed": 0, "confirm": 0, "size": 48, **CASES[name]}
+    case = {"weights": "imagenet", "folds": 1, "seed": 0, "confirm": 0, "size": 32, **CASES[name]}
     clock = Clock()
     with tempfile.TemporaryDirectory() as scratch:
         if case["data"] == "digits":
@@ -184,7 +161,7 @@ def search(data: Path, name: str, turn: int) -> dict[str, Any]:
             trials=case["trials"], epochs=case["epochs"], folds=case["folds"], seed=case["seed"] + turn,
             confirm=case["confirm"],
             views=case.get("views"), reuse=case.get("reuse", True), threads=1, device="cpu",
-            image_size=32 if case["data"] == "digits" else case["size"],
+            image_size=case["size"],
             cache_folder=str(Path(scratch) / "cache"), **source,
         )  # fmt: skip
         done = now()

@@ -150,10 +150,10 @@ def test_an_ended_run_costs_the_epochs_that_it_ran():
 # Rehearsals
 
 PARTS = [
-    Part("freeze_first", 0.0, 8, 4),
-    Part("at_once", 1.0, 8, 4),
-    Part("freeze_first", 0.6, 8, 6),
-    Part("at_once", 0.3, 8, 4),
+    Part("freeze_first", 0.0, 8),
+    Part("at_once", 1.0, 8),
+    Part("freeze_first", 0.6, 8, 4),
+    Part("at_once", 0.3, 8),
 ]
 CASTING = Casting(PARTS[:2], PARTS, 30, 3, 100, arms=("freeze_first", "at_once"), planned=12)
 
@@ -164,9 +164,9 @@ def rehearsals(casting, n=20):
 
 
 def test_baselines_come_first_and_run_to_their_end_on_every_fold():
-    for one in rehearsals(CASTING):
-        assert [ran.part for ran in one.trials[:2]] == [0, 1]
-        assert all(ran.epochs == (8, 8, 8) for ran in one.trials[:2])
+    for one in rehearsals(replace(CASTING, baselines=PARTS * 2)):
+        assert [ran.part for ran in one.trials[:8]] == list(range(8))
+        assert all(ran.epochs == (8, 8, 8) for ran in one.trials[:8])
         assert len(one.trials) == 30
 
 
@@ -176,9 +176,19 @@ def test_draws_end_early_no_sooner_than_the_rules_allow_and_none_where_nothing_i
         assert all(count >= PARTS[ran.part - 2].judged_from for count in ran.epochs)
         assert all(count == 8 for count in ran.epochs[:-1])
     assert any(ran.epochs[-1] < 8 for ran in epochs)
-    assert any(len(ran.epochs) < 3 for ran in epochs)
+    assert any(ran.epochs in ((8,), (8, 8)) for ran in epochs)
     for one in rehearsals(replace(CASTING, prune=False)):
         assert all(ran.epochs == (8, 8, 8) for ran in one.trials)
+
+
+def test_a_run_is_not_held_against_others_that_have_never_been_as_long_after_their_thaw():
+    def ended(thaw):
+        late = [Part("at_once", 0.5, 8, thaw)] * 8
+        casting = Casting(late, [Part("at_once", 0.5, 8)], 9, 1, 2000)
+        return sum(one.trials[-1].epochs[0] < 8 for one in rehearsals(casting, 40))
+
+    assert ended(7) == 0
+    assert ended(0) > 0
 
 
 def test_the_more_images_are_scored_the_more_is_ended_early():
@@ -219,7 +229,7 @@ def expected(pace=PACE, n_val=100, **more):
     schedules = [PROBE, WHOLE, UPPER, gradual(GROUPS, 2, head_lr=1e-3, warmup_epochs=1)]
     sizes = replace(SIZES, n_val=n_val, folds=3)
     courses = [course(schedule, pace=pace, sizes=sizes) for schedule in schedules]
-    parts = [replace(part, epochs=2, judged_from=1) for part in PARTS]
+    parts = [replace(part, epochs=2, thaw=0) for part in PARTS]
     casting = replace(CASTING, baselines=parts[:2], pool=parts[2:], n_val=n_val)
     return expect(Priced(casting, courses, courses, **more), pace, sizes, seed=0)
 
