@@ -6,7 +6,8 @@ At each depth both train the same columns on the same features, already computed
 loop holds the features in memory, indexes them, runs forward, loss and backward, computes the norm of the
 gradient of each column as ``fit`` does, and steps; it keeps no records, no rates, no modes. Epochs of both
 alternate in one process. The efficiency is the bare loop's seconds over fit's: 1 means that the engine costs
-nothing. Weights are random; images are noise, read again and again so that an epoch has 64 steps.
+nothing. Weights are random; images are noise, read again and again so that an epoch has 4 to 64 steps, the
+fewer the longer they are.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,7 @@ def depths(
         images=noise,
         labels=np.arange(N_IMAGES) % CLASSES,
         n_classes=CLASSES,
-        train=np.tile(np.arange(N_IMAGES), TIMES),
+        train=np.arange(N_IMAGES),
         val=np.arange(0),
         preprocessing=backbone.preprocessing,
     )
@@ -111,8 +113,12 @@ def measured(
     seconds: float,
 ) -> dict[str, Any]:
     """Measure one depth: epochs of both sides in turn."""
-    ours, bare = (side(backbone, engine, examples, lowest, device) for side in (fit_side, bare_side))
     steps = len(examples.train) // BATCH
+    tried = bare_side(backbone, engine, examples, lowest, device)
+    tried()
+    times = int(np.clip(seconds / tried(), 1, TIMES))
+    examples, steps = replace(examples, train=np.tile(examples.train, times)), times * steps
+    ours, bare = (side(backbone, engine, examples, lowest, device) for side in (fit_side, bare_side))
     ours()
     once = bare()
     epochs = max(round(seconds / once), 1)
@@ -133,6 +139,7 @@ def measured(
         "most": max(ratios),
         "n": repeats,
         "steps": epochs * steps,
+        "steps_per_epoch": steps,
     }
 
 

@@ -248,7 +248,7 @@ def hand_loop(bench: Bench, mix: Mix) -> float:
     """Train by the strong loop."""
     images = np.asarray(bench.examples.images)
     images = torch.from_numpy(np.array(images))
-    labels = torch.from_numpy(bench.examples.labels)
+    labels = torch.tensor(bench.examples.labels)
     preprocessing, device = bench.examples.preprocessing, bench.bench.device
 
     def pixels(ids: Tensor, flips: np.ndarray) -> Tensor:
