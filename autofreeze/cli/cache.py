@@ -8,9 +8,7 @@ import typer
 from autofreeze.cli import options
 from autofreeze.cli.options import OutputJson
 
-cache = typer.Typer(
-    help="List and clear what is kept for later searches: decoded images and features.", rich_markup_mode=None
-)
+cache = typer.Typer(help="List and clear what is kept for later searches.", rich_markup_mode=None)
 
 Folder = Annotated[
     Path | None,

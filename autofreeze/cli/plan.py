@@ -10,7 +10,7 @@ from autofreeze.cli.search import asked_for, search
 
 
 def plan(**given: Any) -> None:
-    """Tell what a search would cost, and train nothing: time, memory, stores. Takes what search takes."""
+    """Tell what a search would cost, and train nothing. Takes what search takes."""
     from rich.console import Console
 
     from autofreeze import api
