@@ -156,7 +156,7 @@ def override(axes: Mapping[str, Axis], given: Mapping[str, Scalar]) -> tuple[dic
         The axes, and a line for everything that is wrong. Views that are no crops leave nothing to erase.
     """
     problems = [f"{name}{line}" for name, value in given.items() for line in _problems_of_value(name, value)]
-    usual = Regime().model_dump()
+    usual = dict(Regime())
     fixed = {name: value for name, value in given.items() if name in axes or value != usual[name]}
     kept = dict(axes)
     if "views" in given and not crops(str(given["views"])):

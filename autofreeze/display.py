@@ -70,6 +70,8 @@ class Display:
         if now - self._told > 10 or (done == total and now - self._since > 2):
             self.tell(f"{doing}: {done:,} of {total:,}")
             self._told = now
+        if done == total:
+            self._doing = ""  # the next of its kind begins anew
 
     def begin(self, trials: int, results: tuple[TrialResult, ...], metric: str = "top1") -> None:
         """Turn to the search on one data set.

@@ -1,8 +1,8 @@
 """The regime: everything about a training run that is not its schedule."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from autofreeze import views as view_names
 from autofreeze.values import Value
@@ -61,6 +61,14 @@ class Regime(Value):
                 "choose bank:K or online, or leave erase out"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``erase`` out where nothing is erased: regimes written before it keep their digests."""
+        written: dict[str, Any] = write(self)
+        if not written.get("erase", True):
+            del written["erase"]
+        return written
 
     @property
     def for_training(self) -> Self:

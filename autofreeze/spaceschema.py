@@ -71,7 +71,7 @@ def _axis(name: str) -> dict[str, Any]:
     if name not in WORD_AXES and name != "views":
         kinds.append(_range(name, value))
     schema: dict[str, Any] = {"description": AXIS_WORDS[name], "anyOf": kinds}
-    default: Axis | None = (DEFAULTS | Regime().model_dump()).get(name)
+    default: Axis | None = (DEFAULTS | dict(Regime())).get(name)
     if isinstance(default, Range):
         schema["default"] = default.model_dump(exclude_defaults=True)
     elif default is not None:
