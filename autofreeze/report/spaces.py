@@ -49,7 +49,7 @@ def render(spec: SpaceSpec, fitted: Space | None = None, model: str = "") -> Tab
     if fitted is not None:
         table.add_column("for this model")
     table.add_column("what", overflow="fold")
-    defaults = DEFAULTS | Regime().model_dump()
+    defaults = DEFAULTS | dict(Regime())
     for name in names:
         axis = spec.axes[name] if name in spec.axes else defaults[name]
         cells = [name, words(axis) + ("" if name in spec.axes else " (default)")]
@@ -80,4 +80,4 @@ def _fitted_words(name: str, fitted: Space) -> str:
     if name == "group_offset":
         turns = [axis for axis in fitted.axes if axis.startswith("group_offset_")]
         return f"{len(turns)} axes, {words(fitted.axes[turns[0]])}" if turns else "not used"
-    return words(fitted.axes.get(name, Regime().model_dump().get(name)))
+    return words(fitted.axes.get(name, dict(Regime()).get(name)))
