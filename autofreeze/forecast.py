@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FixedTrial
 
 from autofreeze import recipes, views
-from autofreeze.arms import arms_of
+from autofreeze.arms import ArmSampler, arms_of
 from autofreeze.baselines import baseline_quota, baselines
 from autofreeze.confirmation import arm_of
 from autofreeze.cost import run_work
@@ -22,6 +22,7 @@ from autofreeze.regime import Regime
 from autofreeze.rehearsal import Casting, Part
 from autofreeze.samplers import NEED_ALL_AXES, SamplerName, make_sampler
 from autofreeze.schedule import Schedule
+from autofreeze.seeds import derive
 from autofreeze.shelf import default_budget
 from autofreeze.space import Space
 from autofreeze.trial import Workbench
@@ -92,7 +93,7 @@ def forecast(
         epochs=space.epochs,
         trials=trials - ended,
         baselines=dict(zip(scene.baselines, seconds, strict=False)),
-        draw=float(np.mean(seconds[first:])),
+        draw=float(np.mean(seconds[first : first + (scene.priced.casting.even or len(seconds))])),
         tuning=len(tuned) * trials,
         fresh_seeds=fresh_seeds,
         reuse=reuse,
@@ -138,7 +139,9 @@ def set_scene(
     granted = dict(islice(_baselines(space, sampler), baseline_quota(trials)))
     left = {name: point for name, point in granted.items() if name not in known}
     first = dict(islice(left.items(), trials - ended))
-    draws = [point for point in _draws(space, seed) if affordable(*point)] or list(granted.values())
+    even, moved = _draws(space, seed)
+    even = [point for point in even if affordable(*point)]
+    draws = [*even, *(point for point in moved if affordable(*point))] or list(granted.values())
     points = (*first.values(), *draws)
     searched = [
         course_of(*point, pace, sizes, sweep=place >= len(first) and point[0].unfreeze_depth == 0)
@@ -147,7 +150,8 @@ def set_scene(
     parts = _parts(points, searched, work_shares, sizes)
     casting = Casting(
         parts[: len(first)], parts[len(first) :], trials - ended, sizes.folds, sizes.n_val,
-        arms=arms_of(space), planned=fresh_seeds, prune=prune, ended=ended, steered=sampler in LEARNING,
+        arms=arms_of(space), planned=fresh_seeds, even=len(even), prune=prune, ended=ended,
+        steered=sampler in LEARNING,
     )  # fmt: skip
     names = tuple(first)
     priced = Priced(
@@ -208,13 +212,22 @@ def _baselines(space: Space, sampler: SamplerName) -> Iterator[tuple[str, Point]
             yield baseline.name, (schedule, space.fixed_regime)
 
 
-def _draws(space: Space, seed: int) -> list[Point]:
+def _draws(space: Space, seed: int) -> tuple[list[Point], list[Point]]:
+    """Draw points of the space: evenly, and as they are moved into each arm."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = optuna.create_study(sampler=make_sampler("random", seed, 0))
-            return [space.suggest(study.ask()) for _ in range(DRAWS)]
+            even = [space.suggest(study.ask()) for _ in range(DRAWS)]
+            moved = []
+            arms = arms_of(space)
+            for arm in arms if len(arms) > 1 else ():
+                for number in range(DRAWS // 3):
+                    own = derive(seed, "plan", number)
+                    study.sampler = ArmSampler(make_sampler("random", own, 0), space, arm, own)
+                    moved.append(space.suggest(study.ask()))
+            return even, moved
     finally:
         optuna.logging.set_verbosity(verbosity)

@@ -28,6 +28,9 @@ played on recorded runs are met (``benchmarks/plan_ranges.py played``)."""
 TREND = 1.0
 """What lies between a schedule whose work is best in this search and one at the other end, in spreads."""
 
+AS_BASELINE = 0.3
+"""Share of the searches in which the work of some baseline is best: a draw has it seldom."""
+
 NOISE, PASSING, PAIRED = 0.5, 0.3, 0.8
 """Luck of a run on its fold; that of one epoch; standard error of a difference on the same images."""
 
@@ -83,7 +86,8 @@ class Casting:
 
     Args:
         baselines: Those that are left to run, in order.
-        pool: Even draws of the space; at least one where there are more trials than baselines.
+        pool: Draws of the space; at least one where there are more trials than baselines.
+        even: How many of them, the first ones, are even draws; the others were moved into an arm. 0: all are.
         trials: Trials that are left to run.
         folds: Folds that a trial is scored on.
         n_val: Images that a fold is scored on.
@@ -101,6 +105,7 @@ class Casting:
     n_val: int
     arms: Sequence[Arm] = ()
     planned: int = 0
+    even: int = 0
     prune: bool = True
     ended: int = 0
     steered: bool = True
@@ -141,12 +146,19 @@ class _Stage:
     def __init__(self, casting: Casting, rng: np.random.Generator) -> None:
         self._cast, self._rng = casting, rng
         self._spread = SPREAD * math.exp(SPREAD_SD * rng.standard_normal()) * math.sqrt(casting.n_val / 100)
-        self._favoured = rng.choice([part.work for part in casting.pool]) if casting.pool else 0.5
+        self._parts = [*casting.baselines, *casting.pool]
+        kind = casting.baselines if rng.random() < AS_BASELINE or not casting.pool else casting.pool
+        self._favoured = float(rng.choice([part.work for part in kind or casting.pool]))
         self._peers: list[list[_Peer]] = [[] for _ in range(casting.folds)]
         self._ended: list[_Actor] = []
         self._counts: dict[Arm, int] = dict.fromkeys(casting.arms, 0)
         self._by_arm: Mapping[Arm, list[int]] = {
-            arm: [index for index, part in enumerate(casting.pool) if part.arm == arm] for arm in casting.arms
+            arm: [
+                index
+                for index, part in enumerate(casting.pool)
+                if part.arm == arm and (index >= casting.even or not casting.even)
+            ]
+            for arm in casting.arms
         }
 
     def play(self) -> Rehearsal:
@@ -165,12 +177,17 @@ class _Stage:
         if turn < len(self._cast.baselines):
             return self._actor(turn, self._cast.baselines[turn], baseline=True)
         arm = arm_wanted(self._counts, turn) if len(self._counts) > 1 else None
-        pool = self._by_arm[arm] if arm and self._by_arm[arm] else range(len(self._cast.pool))
+        pool = (
+            self._by_arm[arm] if arm and self._by_arm[arm] else range(self._cast.even or len(self._cast.pool))
+        )
         learns = self._cast.steered and turn + self._cast.ended >= STARTUP
         choices = CHOSEN_OF if learns else 1
-        drawn = [pool[place] for place in self._rng.integers(len(pool), size=choices)]
-        index = min(drawn, key=lambda one: abs(self._cast.pool[one].work - self._favoured))
-        return self._actor(len(self._cast.baselines) + index, self._cast.pool[index], baseline=False)
+        known = len(self._cast.baselines)
+        drawn = [known + pool[place] for place in self._rng.integers(len(pool), size=choices)]
+        if learns:  # and what it likes may be near a baseline
+            drawn += [one for one in range(known) if arm is None or self._parts[one].arm == arm]
+        index = min(drawn, key=lambda one: abs(self._parts[one].work - self._favoured))
+        return self._actor(index, self._parts[index], baseline=False)
 
     def _actor(self, index: int, part: Part, *, baseline: bool) -> _Actor:
         worth = -self._spread * (TREND * abs(part.work - self._favoured) + self._rng.standard_exponential())
