@@ -45,8 +45,8 @@ class BoundSchedule:
         columns: Its layer groups.
         regime: Optimizer, weight decay, normalisation.
         steps_per_epoch: Optimizer steps in one epoch.
-        guarded: Whether the optimizer looks at the modes before each step. A loop in which nobody else touches
-            the model can do without.
+        guarded: Whether the optimizer looks at the modes before each step. A loop in which nobody else
+            touches the model can do without.
 
     Attributes:
         model: The model, changed in place.

@@ -51,7 +51,7 @@ class Task(Value):
     """Threads of each run on a CPU; None leaves torch's own choice. Part of what makes a curve repeat."""
 
     reuse: bool = True
-    """Keep what frozen layers give, for all trials; without it they run for every batch. No number changes."""
+    """Keep what frozen layers give, for all trials; else they run for every batch. No number changes."""
 
     cache_folder: str | None = None
     cache_bytes: int | None = Field(default=None, ge=1)

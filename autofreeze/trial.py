@@ -167,9 +167,7 @@ class Workbench:
     def sweep_refusal(self) -> str:
         """Why the model's heads cannot be trained side by side; empty when they can."""
         model = self.build_model(0)
-        return refusal(
-            model, Columns.of(model, self.backbone.groups), self.backbone.preprocessing.image_size
-        )
+        return refusal(model, Columns.of(model, self.backbone.groups), self.backbone.preprocessing.image_size)
 
     def build_model(self, seed: int) -> torch.nn.Module:
         """Build the pretrained model with a head that the seed decides."""

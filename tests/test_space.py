@@ -235,7 +235,9 @@ def test_a_regime_may_be_searched_by_lists_and_ranges():
 def test_views_that_are_no_crops_do_not_use_erase_so_that_equal_runs_are_one():
     fitted = space(HEAD + "views: [flip, bank:8, online]\nerase: {low: 0.1, high: 0.5}\n")
     regimes = [fitted.suggest(trial)[1] for trial in trials(60)]
-    by_views = {views: {one.erase for one in regimes if one.views == views} for views in fitted.axes["views"].options}
+    by_views = {
+        views: {one.erase for one in regimes if one.views == views} for views in fitted.axes["views"].options
+    }
     assert by_views["flip"] == {0.0}
     assert all(len(by_views[views]) > 5 and min(by_views[views]) >= 0.1 for views in ("bank:8", "online"))
 

@@ -120,7 +120,7 @@ def test_an_image_that_does_not_fit_alone_is_an_error(train, short_of_memory):
 
 
 def test_features_are_handed_out_again_after_a_try_that_wrote_to_them(backbone, examples, tmp_path):
-    """A suffix may work in place on what it is given; the second try must not start from what the first left."""
+    """A suffix may work in place; the second try must not start from what the first one left."""
     loaded, data = backbone("test_vit"), examples()
     regime = Regime(batch_size=8, optimizer="sgd")
     schedule = recipes.gradual(loaded.groups.names, 1, head_lr=1e-3, unfreeze_depth=1)

@@ -68,7 +68,7 @@ ERROR_WORDS = {"balanced_accuracy": _LIKE_BINOMIAL, "macro_f1": _LIKE_BINOMIAL}
 
 
 def reasons(trials: Sequence[TrialResult]) -> list[str]:
-    """Count why trials were unstable, not comparable or failed, the most frequent first: ``2 × failed: out of memory``."""
+    """Count why trials ended so, where they did not end well, the most frequent first: ``2 × failed: …``."""
     counts = Counter(
         f"{trial.ending.value}: {trial.reason}"
         for trial in trials
