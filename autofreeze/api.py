@@ -17,7 +17,8 @@ from autofreeze.results import StudyResult, SummaryResult
 from autofreeze.retraining import train
 from autofreeze.run import check_usable
 from autofreeze.samplers import SamplerName
-from autofreeze.searching import Decided, SearchOptions, SearchSession
+from autofreeze.searching import SearchSession
+from autofreeze.searchoptions import Decided, SearchOptions
 from autofreeze.several import SeveralSearch, check_usable_by_several, folder_names, gather, holds_several
 from autofreeze.task import Task
 from autofreeze.trial import Workbench

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,18 @@ import numpy as np
 import torch
 
 from autofreeze import recipes
-from autofreeze.baselines import BASELINES
 from autofreeze.budget import default_epochs
 from autofreeze.confirm import Confirming
 from autofreeze.confirmation import Confirmation
 from autofreeze.cost import run_work
 from autofreeze.display import Display
-from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
+from autofreeze.errors import AutofreezeError, RunFolderError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.forecast import forecast
 from autofreeze.job import EpochRecord
 from autofreeze.live import LiveTrial
-from autofreeze.looks import check_planned
 from autofreeze.metrics import effective_images
 from autofreeze.plan import Plan
-from autofreeze.presets import PRESETS
 from autofreeze.provenance import machine, versions
 from autofreeze.regime import Regime
 from autofreeze.report.files import read_report, write_report
@@ -34,141 +30,16 @@ from autofreeze.report.plan import plan_lines
 from autofreeze.report.words import conditions, found
 from autofreeze.results import UNDER_WAY, Ending, StudyResult, TrialResult
 from autofreeze.run import RunFolder, check_same_study, check_usable
-from autofreeze.samplers import SAMPLERS, SamplerName
 from autofreeze.schedule import Schedule
+from autofreeze.searchoptions import LONGEST, Decided
 from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, Study
 from autofreeze.testsplit import read_test_split
 from autofreeze.trial import Workbench, run
-from autofreeze.values import did_you_mean
-
-LONGEST = 100_000
-"""Epochs of a run, at most."""
 
 SEARCH_SHARE = 0.6
 """Share of a given time that the search may take; the rest is kept for the confirmation."""
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """How to search, apart from the task. What is None is decided by the preset."""
-
-    preset: str = "standard"
-    trials: int | None = None
-    seconds: float | None = None
-    epochs: float | None = None
-    space: str | None = None
-    folds: int | None = None
-    seed: int = 0
-    sampler: SamplerName = "tpe"
-    prune: bool = True
-    resume: bool = False
-    confirm: int | None = None
-    delta: float = 1.0
-    tune_baselines: tuple[str, ...] = ()
-    max_cost: float | None = None
-    views: str | None = None
-    erase: float | None = None
-
-    def decided(self) -> "Decided":
-        """Fill in what the preset decides.
-
-        Raises:
-            ConfigError: Some option is out of range; all are told.
-        """
-        problems = []
-        if self.trials is not None and self.trials < 1:
-            problems.append(f"trials: got {self.trials}; must be at least 1")
-        if self.seconds is not None and not self.seconds > 0:
-            problems.append(f"time: got {self.seconds:g} s; must be above zero")
-        if self.epochs is not None and not 0 < self.epochs <= LONGEST:
-            problems.append(f"epochs: got {self.epochs:g}; must be above zero")
-        if self.sampler not in SAMPLERS:
-            problems.append(
-                f"sampler: {self.sampler!r} is unknown{did_you_mean(self.sampler, list(SAMPLERS))}"
-            )
-        if self.preset not in PRESETS:
-            problems.append(f"preset: {self.preset!r} is unknown{did_you_mean(self.preset, list(PRESETS))}")
-        try:
-            check_planned(0 if self.confirm is None else self.confirm)
-        except ConfigError as error:
-            problems += error.problems
-        if not 0 < self.delta < math.inf:
-            problems.append(f"delta: got {self.delta:g}; must be above zero, in points: 1 is a point")
-        if self.max_cost is not None and not self.max_cost > 0:
-            problems.append(
-                f"max-cost: got {self.max_cost:g}; must be above zero; 0.5 is half a full fine-tuning"
-            )
-        tuned, unknown = _named_baselines(self.tune_baselines)
-        problems += unknown
-        preset = PRESETS.get(self.preset, PRESETS["standard"])
-        try:
-            space = SpaceSpec.load(preset.space if self.space is None else self.space)
-            space = space.overridden(views=self.views, erase=self.erase)
-        except ConfigError as error:
-            if not problems:
-                raise
-            problems += [str(error)] if error.where else error.problems
-        if problems:
-            raise ConfigError(problems)
-        return Decided(
-            trials=preset.trials if self.trials is None else self.trials,
-            seconds=self.seconds,
-            epochs=self.epochs,
-            steps=preset.steps,
-            space=space,
-            folds=preset.folds if self.folds is None else self.folds,
-            seed=self.seed,
-            sampler=self.sampler,
-            prune=self.prune,
-            resume=self.resume,
-            confirm=preset.confirm if self.confirm is None else self.confirm,
-            delta=self.delta / 100,
-            tuned=tuned,
-            max_cost=self.max_cost,
-        )
-
-
-def _named_baselines(names: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]]:
-    """Read the names of baselines, ``all`` among them; gives what is wrong beside."""
-    if "all" in names:
-        return BASELINES, []
-    unknown = [name for name in names if name not in BASELINES]
-    problems = [
-        f"tune-baselines: {name!r} is unknown{did_you_mean(name, ['all', *BASELINES])}" for name in unknown
-    ]
-    return tuple(dict.fromkeys(names)), problems
-
-
-@dataclass(frozen=True)
-class Decided:
-    """The same, nothing left open but what follows from the data."""
-
-    trials: int
-    seconds: float | None
-    epochs: float | None
-    """None: by the size of the data, so that a run has about ``steps`` steps."""
-
-    steps: int
-
-    space: SpaceSpec
-    folds: int | None
-    seed: int
-    sampler: SamplerName
-    prune: bool
-    resume: bool
-    confirm: int
-    """Fresh seeds at most; 0 confirms nothing."""
-
-    delta: float
-    """Half-width of *no difference*, in the metric's unit: .01 is a point."""
-
-    tuned: tuple[str, ...]
-    """Baselines whose rate is tuned."""
-
-    max_cost: float | None
-    """Work of one run at most, in runs of full fine-tuning."""
 
 
 class SearchSession:

@@ -15,7 +15,7 @@ from autofreeze.metrics import pack_classes, score
 from autofreeze.records import read_fresh_records, read_records
 from autofreeze.results import Ending, TrialResult
 from autofreeze.run import RunFolder
-from autofreeze.searching import SearchOptions
+from autofreeze.searchoptions import SearchOptions
 from autofreeze.splits import scoring_splits
 
 LABELS = np.arange(400) % 4

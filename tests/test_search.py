@@ -14,7 +14,8 @@ from autofreeze import api
 from autofreeze.records import read_records
 from autofreeze.results import Ending
 from autofreeze.run import RunFolder
-from autofreeze.searching import SearchOptions, SearchSession
+from autofreeze.searching import SearchSession
+from autofreeze.searchoptions import SearchOptions
 from autofreeze.task import Task
 from autofreeze.trial import Workbench
 

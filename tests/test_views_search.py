@@ -13,7 +13,7 @@ from autofreeze.measures import tell_views
 from autofreeze.report import terminal
 from autofreeze.report.markdown import escape, page
 from autofreeze.report.training import summary
-from autofreeze.searching import SearchOptions
+from autofreeze.searchoptions import SearchOptions
 from autofreeze.verdict import verdict_of
 
 GIVEN = {
