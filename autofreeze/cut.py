@@ -10,15 +10,14 @@ worked out again in the suffix.
 import copy
 import hashlib
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from autofreeze import tracing
+from autofreeze import likeness, tracing
 from autofreeze.binding import Columns
 from autofreeze.errors import BackboneError
 from autofreeze.tracing import CannotCut, Program, Trace, Writer, tensor_key
@@ -308,10 +307,12 @@ class Cutter:
         writer.copy(nodes)
         part = _Part(self._template, writer.program(tuple(writer.known[node] for node in asked)))
         try:
-            with torch.no_grad(), _own_chance(0):
-                return [part(_noise(n, self._image_size)) for n in _SIZES]
+            with torch.no_grad(), likeness.own_chance(0):
+                return [part(likeness.noise(n, self._image_size)) for n in _SIZES]
         except Exception as error:  # noqa: BLE001 - whatever the model's operations raise
-            raise CannotCut(f"its lower part does not run as it was traced ({_told(error)})") from None
+            raise CannotCut(
+                f"its lower part does not run as it was traced ({likeness.told(error)})"
+            ) from None
 
     def _numbers(self, traced: Trace) -> dict[fx.Node, int]:
         return tracing.numbered(traced, self._table)
@@ -320,15 +321,15 @@ class Cutter:
         """Say whether features depend on an image's place in a chunk or on the others in it."""
         if boundary not in self._rows:
             prefix = _Part(self._template, self._border(boundary).prefix)
-            self._rows[boundary] = _rows_told(prefix, _noise(self._chunk, self._image_size))
+            self._rows[boundary] = likeness.rows_told(prefix, likeness.noise(self._chunk, self._image_size))
         return self._rows[boundary]
 
     def _check(self, boundary: int, modes: _Modes) -> str:
         """Compare a cut model with the whole, to the bit; the first difference in words."""
         if self._twins is None:
             whole = copy.deepcopy(self._template)
-            with _own_chance(1):
-                _stir(whole)
+            with likeness.own_chance(1):
+                likeness.stir(whole)
             self._twins = whole, copy.deepcopy(whole)
         whole, parts = self._twins
         for model in self._twins:
@@ -341,9 +342,9 @@ class Cutter:
         prefix = _Part(parts, self._border(boundary).prefix)
         suffix = _Part(parts, self._suffix(boundary, modes))
         try:
-            return _difference(whole, parts, prefix, suffix, _noise(4, self._image_size))
+            return likeness.difference(whole, parts, prefix, suffix, likeness.noise(4, self._image_size))
         except Exception as error:  # noqa: BLE001 - whatever the model's operations raise
-            return f"a cut copy does not run ({_told(error)})"
+            return f"a cut copy does not run ({likeness.told(error)})"
 
 
 def _store(
@@ -453,86 +454,3 @@ def _kind(model: nn.Module) -> tuple[object, ...]:
         (name, type(module), *(pair for pair in vars(module).items() if isinstance(pair[1], float)))
         for name, module in model.named_modules()
     )
-
-
-def _rows_told(prefix: nn.Module, pixels: torch.Tensor) -> str:
-    """Say whether features of an image depend on its place in the chunk or on the other images."""
-    n = len(pixels)
-    turned = pixels.roll(1, 0)
-    others = pixels.flip(3)
-    others[: n // 2] = pixels[: n // 2]
-    with torch.no_grad():
-        given, moved, mixed = prefix(pixels), prefix(turned), prefix(others)
-    for one, two, three in zip(given, moved, mixed, strict=True):
-        if not _same(one[: n // 2], three[: n // 2]):
-            return "the features of an image depend on the other images computed with it"
-        if not _same(one.roll(1, 0), two):
-            return "the features of an image depend on its place among the images computed with it"
-    return ""
-
-
-def _difference(
-    whole: nn.Module, parts: nn.Module, prefix: nn.Module, suffix: nn.Module, pixels: torch.Tensor
-) -> str:
-    """Compare logits, gradients and buffers of one step; the first difference in words."""
-    with _own_chance(2):
-        expected = whole(pixels.clone())
-        expected.float().square().mean().backward()
-    with _own_chance(2):
-        with torch.no_grad():
-            features = prefix(pixels.clone())
-        given = suffix(*features)
-        given.float().square().mean().backward()
-    if not _same(expected, given):
-        return "a cut copy gives other logits than the whole"
-    for (name, ours), theirs in zip(parts.named_parameters(), whole.parameters(), strict=True):
-        if not _same(ours.grad, theirs.grad):
-            return f"a cut copy gives {name} another gradient than the whole"
-    for (name, buffer), other in zip(parts.named_buffers(), whole.buffers(), strict=True):
-        if not _same(buffer, other):
-            return f"a cut copy leaves another {name} than the whole"
-    return ""
-
-
-def _same(one: torch.Tensor | None, two: torch.Tensor | None) -> bool:
-    """Whether two tensors are equal to the bit, NaN included; or both absent."""
-    if one is None or two is None:
-        return one is two
-    if one.shape != two.shape or one.dtype != two.dtype:
-        return False
-    return torch.equal(_bits(one), _bits(two))
-
-
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
-
-
-def _stir(model: nn.Module) -> None:
-    """Change parameters and statistics, so that constants of the template show and zeros hide nothing."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.02)
-        for module in model.modules():
-            for name in ("running_mean", "running_var"):
-                statistic = getattr(module, name, None)
-                if isinstance(statistic, torch.Tensor):
-                    statistic.add_(torch.rand_like(statistic), alpha=0.1)
-
-
-def _noise(n: int, size: int) -> torch.Tensor:
-    """Make images for the self-check: float (n, 3, size, size), channels last."""
-    generator = torch.Generator().manual_seed(n)
-    return torch.randn(n, 3, size, size, generator=generator).contiguous(memory_format=torch.channels_last)
-
-
-@contextmanager
-def _own_chance(seed: int) -> Iterator[None]:
-    """Draw from ``seed`` within the block, and put the global random state back."""
-    with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed: that would reseed the accelerators, which are not put back.
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"

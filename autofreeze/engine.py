@@ -21,8 +21,9 @@ from autofreeze.backbone import Backbone
 from autofreeze.binding import Columns
 from autofreeze.cut import Cutter
 from autofreeze.examples import Examples
-from autofreeze.features import GPU_SHARE, FeatureSpec, FeatureStore, FeatureStores, empty_rows, here
+from autofreeze.features import GPU_SHARE, FeatureSpec, FeatureStore, FeatureStores, here
 from autofreeze.pixels import render
+from autofreeze.rowlayout import empty_rows
 from autofreeze.shelf import Shelf
 from autofreeze.steps import Forward, autocast
 from autofreeze.tracing import CannotCut

@@ -14,7 +14,8 @@ import torch
 from torch.nn import functional as F
 
 from autofreeze import features
-from autofreeze.features import FeatureSpec, FeatureStores, empty_rows, here, packed, row_strides, unpacked
+from autofreeze.features import FeatureSpec, FeatureStores, here
+from autofreeze.rowlayout import empty_rows, packed, row_strides, unpacked
 from autofreeze.shelf import Shelf, is_open
 
 CPU = torch.device("cpu")
