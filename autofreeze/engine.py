@@ -63,7 +63,7 @@ class Engine:
     stores: FeatureStores | None = None
     decoded: str = ""
     _opened: dict[tuple[int, str], FeatureStore | None] = field(default_factory=dict, repr=False)
-    _paces: dict[int, "Pace"] = field(default_factory=dict, repr=False)
+    _whole_seconds: float | None = field(default=None, repr=False)
     _refused: dict[str, None] = field(default_factory=dict, repr=False)
     _resident: Tensor | None = field(default=None, repr=False)
 
@@ -113,16 +113,20 @@ class Engine:
             return None
         key = (stage.boundary, kind)
         if key not in self._opened:
-            if stage.boundary not in self._paces:
-                self._paces[stage.boundary] = stage.pace(compute)
-            pace = self._paces[stage.boundary]
             self._opened[key] = self.stores.get(
-                self._spec(stage.boundary, kind, pace.dtype),
+                self._spec(stage.boundary, kind, stage.dtype(compute)),
                 self.cutter.shapes(stage.boundary),
                 compute,
-                seconds_per_image=pace.seconds,
+                seconds_per_image=self._seconds(stage, compute),
             )
         return self._opened[key]
+
+    def _seconds(self, stage: "Stage", compute: Compute) -> float:
+        """Estimate how long the prefix takes, by image: one border is measured, the others follow by work."""
+        below = max(sum(self.backbone.groups.work_shares[: stage.boundary]), 1e-3)
+        if self._whole_seconds is None:
+            self._whole_seconds = stage.seconds(compute) / below
+        return self._whole_seconds * below
 
     def has_stored(self, boundary: int, kind: str) -> bool:
         """Whether the cache holds features already, as far as its notes tell; nothing is opened."""
@@ -161,16 +165,6 @@ class Engine:
             chunk=self.chunk,
             **here(self.device),
         )
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a prefix is, and what it gives."""
-
-    seconds: float
-    """By image."""
-
-    dtype: torch.dtype
 
 
 class Stage:
@@ -272,16 +266,19 @@ class Stage:
                 pieces.append(tuple(one[: len(pixels)] for one in _of_one_type(rows)))
         return tuple(_joined(same) if len(same) > 1 else same[0] for same in zip(*pieces, strict=True))
 
-    def pace(self, compute: Compute) -> Pace:
+    def seconds(self, compute: Compute) -> float:
         """Measure how long the features of an image take."""
         assert self._engine is not None
         ids = np.resize(self._examples.train, self._engine.chunk)
         compute(ids)  # sets everything up
         began = time.perf_counter()
-        rows = compute(ids)
-        for one in rows:
+        for one in compute(ids):
             one.flatten()[:1].cpu()  # waits for the device
-        return Pace((time.perf_counter() - began) / len(ids), rows[0].dtype)
+        return (time.perf_counter() - began) / len(ids)
+
+    def dtype(self, compute: Compute) -> torch.dtype:
+        """Type of the features: on a GPU autocast decides it."""
+        return torch.float32 if self._device.type == "cpu" else compute(self._examples.train[:1])[0].dtype
 
     def _pixels(self, ids: Ids, numbers: Ids | None) -> Tensor:
         preprocessing = self._examples.preprocessing
