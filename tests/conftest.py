@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,16 @@ def session_cache(tmp_path_factory):
 def _own_cache(session_cache, monkeypatch):
     """No test reads or writes the cache of whoever runs it."""
     monkeypatch.setenv("AUTOFREEZE_CACHE", str(session_cache))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_threads():
+    """No file of tests leaves another number of torch's threads behind: curves have other bits with it."""
+    torch = sys.modules.get("torch")  # loaded when the tests were collected, where any needs it
+    before = torch.get_num_threads() if torch else 0
+    yield
+    if torch:
+        torch.set_num_threads(before)
 
 
 # Images

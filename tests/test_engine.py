@@ -282,7 +282,7 @@ def test_a_search_finds_the_same_to_the_bit_with_and_without_what_is_kept(class_
     for name, reuse in (("kept", True), ("anew", False), ("later", True)):
         search(
             class_folders, "test_resnet", from_scratch=True, image_size=32, out=tmp_path / name,
-            trials=6, epochs=2, folds=2, confirm=0, space=str(space), reuse=reuse, threads=1,
+            trials=6, epochs=2, folds=2, confirm=0, space=str(space), reuse=reuse,
             cache_folder=str(tmp_path),
         )  # fmt: skip
     kept = records(tmp_path / "kept")
