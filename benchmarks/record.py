@@ -1,11 +1,12 @@
 """Record tables of runs that benchmarks play again: every schedule trained whole, nothing pruned.
 
-    python benchmarks/record.py breadth DATA MODEL WEIGHTS OUT.jsonl [--folds 1]
+    python benchmarks/record.py breadth DATA MODEL WEIGHTS OUT.jsonl [--folds 1] [--scale 1/3]
     python benchmarks/record.py depth   DATA MODEL WEIGHTS OUT.jsonl [--seeds 24]
     python benchmarks/record.py pack    OUT.jsonl benchmarks/replay/NAME.jsonl.xz
 
 ``breadth`` trains 160 schedules on the folds of a search with its seed: 140 points of a Sobol sequence over
-the default space, the 8 baselines, and 12 at rates that are meant to break a run. ``depth`` trains the
+the default space, the 8 baselines, and 12 at rates that are meant to break a run. With ``--scale`` the same
+schedules are shrunk to a share of their epochs, all phases in proportion. ``depth`` trains the
 baselines on 24 fresh seeds, each of which decides order, head and split. A recording that was stopped goes
 on where it was.
 """
@@ -14,6 +15,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import optuna
@@ -46,6 +48,7 @@ def main() -> None:
         command.add_argument("--epochs", type=float, default=6)
         command.add_argument("--seed", type=int, default=0)
     commands.choices["breadth"].add_argument("--folds", type=int, default=1)
+    commands.choices["breadth"].add_argument("--scale", type=Fraction, default=Fraction(1))
     commands.choices["depth"].add_argument("--seeds", type=int, default=24)
     pack = commands.add_parser("pack")
     pack.add_argument("source")
@@ -100,6 +103,8 @@ def breadth(space: Space, given: argparse.Namespace) -> Iterator[tuple[str, Job]
     for fold in range(given.folds):
         for number, (origin, schedule) in enumerate(schedules):
             seed = derive(given.seed, "fold", fold)
+            if given.scale != 1:
+                schedule = schedule.scaled(given.epochs * float(given.scale))
             yield (
                 origin,
                 Job(trial=number, fold=fold, seed=seed, schedule=schedule, regime=space.fixed_regime),
@@ -172,7 +177,7 @@ def facts_of(bench: Workbench, given: argparse.Namespace) -> CellFacts:
         weights=backbone.digest,
         source=Path(given.weights).name,
         image_size=given.image_size,
-        epochs=given.epochs,
+        epochs=given.epochs * float(getattr(given, "scale", 1)),
         metric=bench.metric,
         seed=given.seed,
         groups=backbone.groups.names,
