@@ -107,6 +107,30 @@ def _shared_by_heads(member: Member) -> str:
     return digest_of([schedule, member.regime.model_dump(mode="json", exclude=set(MEMBER_FIELDS))])
 
 
+class Thaw(Value):
+    """The first step at which columns train that never trained in the run before."""
+
+    step: int = Field(ge=0)
+    """From 0, over the whole run."""
+
+    columns: tuple[int, ...]
+    """Those that come in, stem first."""
+
+    loss: float
+    """Of the step, before its update, in nats."""
+
+    grad_norms: tuple[float | None, ...]
+    """2-norm of the step's gradient, of all columns that train; None: frozen, or the loss was not finite."""
+
+    weight_norms: tuple[float | None, ...]
+    """2-norm of the parameters before the update, of the same columns; None: frozen."""
+
+    @property
+    def of_backbone(self) -> bool:
+        """Whether more than the head comes in."""
+        return any(column < len(self.grad_norms) - 1 for column in self.columns)
+
+
 class EpochRecord(Value):
     """What one epoch of one run gave. Losses in nats, rates and norms by column (None: frozen)."""
 
@@ -151,6 +175,18 @@ class EpochRecord(Value):
     """Median over the epoch's steps of the gradient's 2-norm."""
 
     grad_norms_max: tuple[float | None, ...]
+    weight_norms: tuple[float | None, ...] = ()
+    """2-norm of the parameters at the epoch's end, of columns that have trained; None: never trained; empty:
+    unknown."""
+
+    drift: float | None = None
+    """How far the backbone has moved: 1 − the mean cosine between the features that enter the classifier now
+    and as pretrained, of the first 256 validation images at most, 0..2. 0.0 while the backbone has not
+    trained; None where it is unknown."""
+
+    thaws: tuple[Thaw, ...] = ()
+    """The thaws of this epoch, that of the run's first step among them."""
+
     work: float
     """Forward-equivalents since the start of the run."""
 
@@ -164,7 +200,8 @@ class EpochRecord(Value):
     """Whether BatchNorm has followed whole batches. Not where a batch was cut to fit the memory."""
 
     diverged: str = ""
-    """Why the run cannot go on, such as ``non-finite loss at step 17``; empty when it can."""
+    """Why the run cannot go on, such as ``non-finite loss at step 17`` or ``loss spike at step 17: …``; empty
+    when it can."""
 
     last: bool = False
     """Whether the run ends here."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from autofreeze.confirmation import Confirmation
-from autofreeze.job import EpochRecord, settings_digest, sweep_digest
+from autofreeze.job import EpochRecord, Thaw, settings_digest, sweep_digest
 from autofreeze.plan import Plan
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
@@ -108,6 +108,13 @@ class TrialResult(Value):
     member: int | None = None
     """Of a sweep: the head that schedule, regime, point and values are those of, the best one; None until one
     has a record, and where the trial is no sweep."""
+
+    thaw: Thaw | None = None
+    """Of the first fold, the first thaw with a backbone column: the size of the first gradient into the
+    backbone. None where there was none, or it is not known."""
+
+    drift: float | None = None
+    """Of the first fold, how far the backbone had moved at the last record; see ``EpochRecord.drift``."""
 
     members: tuple[MemberResult, ...] = ()
     """Of a sweep: its heads, the drawn one first; empty where the trial is no sweep. Work and seconds are

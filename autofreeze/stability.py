@@ -1,6 +1,23 @@
 """When a run is unstable: it has diverged, or its loss has run away."""
 
+from typing import Literal, get_args
+
 from autofreeze.job import EpochRecord
+
+Kind = Literal[
+    "non-finite loss",
+    "non-finite gradient",
+    "non-finite validation",
+    "loss spike",
+    "gradient spike",
+    "gradient too large for the weights",
+    "below the head alone",
+    "features adrift",
+    "head norm",
+]
+"""How a run can be unstable; every reason begins with one of them."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LOSS_SPIKE = 1.5
 """A training loss this many times the loss at the start of its phase is a spike. A starting point; the
@@ -28,3 +45,8 @@ def why_unstable(record: EpochRecord) -> str:
             "at the start of its phase"
         )
     return ""
+
+
+def kind_of(reason: str) -> Kind | None:
+    """Say how a run was unstable, from the reason that was given; None for another reason."""
+    return next((kind for kind in KINDS if reason.startswith(kind)), None)
