@@ -1,15 +1,14 @@
 """Confirmation: the finalists and the baselines that could win, on fresh seeds; then the test split, once."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autofreeze import metrics
 from autofreeze.confirmation import Candidate, Confirmation
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.finalists import Finalist
@@ -18,8 +17,8 @@ from autofreeze.looks import LOOKS, Look, Scored, take_look
 from autofreeze.records import read_fresh_records
 from autofreeze.results import SPLIT_BATCHES
 from autofreeze.run import RunFolder
+from autofreeze.scoring import FreshRuns, FreshScoring
 from autofreeze.seeds import derive
-from autofreeze.splits import Split
 
 TEST_SEEDS = 3
 """Models of each schedule that read the test split: those of the first fresh seeds of the estimate."""
@@ -88,14 +87,10 @@ class Confirming:
         run: The open run folder of the search; records go where those of the search are.
         executor: Where jobs run.
         finalists: Who is confirmed; at least one.
-        labels: True classes by image id.
-        split_of: Which images a job trains on and is scored on.
-        metric: What is scored.
-        n_classes: Classes of the data set.
+        scoring: What records are worth.
         seed: The study's; fresh seeds derive from it.
         planned: Fresh seeds at most, of ``looks.LOOKS``.
         delta: Half-width of *no difference*, in the metric's unit.
-        own_split: Whether a user's own validation part is used throughout.
         observer: Who is told how it goes.
     """
 
@@ -105,26 +100,18 @@ class Confirming:
         executor: Executor,
         finalists: Sequence[Finalist],
         *,
-        labels: NDArray[np.int64],
-        split_of: Callable[[Job], Split],
-        metric: metrics.MetricName,
-        n_classes: int,
+        scoring: FreshScoring,
         seed: int,
         planned: int,
         delta: float,
-        own_split: bool = False,
         observer: FreshObserver | None = None,
     ) -> None:
         self._run = run
         self._executor = executor
-        self._labels = labels
-        self._split_of = split_of
-        self._metric: metrics.MetricName = metric
-        self._n_classes = n_classes
+        self._scoring = scoring
         self._seed = seed
         self._planned = planned
         self._delta = delta
-        self._own_split = own_split
         self._observer = observer
         kept = read_fresh_records(run.path)
         self._runs = {one.trial.number: _Runs(one) for one in finalists}
@@ -132,7 +119,6 @@ class Confirming:
             if number in self._runs:
                 self._runs[number].curves[fresh] = curve
         self._in_hand: dict[str, Job] = {}
-        self._splits: dict[int, Split] = {}
         self._look: Look | None = None
 
     def confirm(
@@ -259,14 +245,16 @@ class Confirming:
     # Looking
 
     def _take_look(self, seeds: int) -> Look:
+        done = {number: self._done(runs, range(seeds)) for number, runs in self._runs.items()}
+        tables = self._scoring.tables(done)
         look = take_look(
-            [self._scored(runs, seeds) for runs in self._runs.values()],
+            [self._scored(runs, done[number], tables.merits[number]) for number, runs in self._runs.items()],
             seeds=seeds,
             planned=self._planned,
             delta=self._delta,
-            overlap=self._overlap(),
-            strata=self._strata(),
-            unit="nats" if self._metric == "log_loss" else "points",
+            overlap=tables.overlap,
+            strata=tables.strata,
+            unit=self._scoring.unit,
         )
         for number, reason in look.dropped.items():
             if not self._runs[number].lost:
@@ -276,52 +264,29 @@ class Confirming:
             self._observer.looked(look)
         return look
 
-    def _scored(self, runs: _Runs, seeds: int) -> Scored:
-        done = [fresh for fresh in range(seeds) if runs.is_done(fresh)]
-        merits = np.full((max(done, default=-1) + 1, len(self._labels)), np.nan)
-        for fresh in done:
-            merits[fresh, self._split(fresh).val] = self._merits(runs, fresh)
-        ends = [runs.curves[fresh][-1] for fresh in done]
+    def _done(self, runs: _Runs, seeds: Iterable[int]) -> FreshRuns:
+        """Give the jobs of these fresh seeds that have come to their end, and their last records."""
+        return [(self._job(runs, fresh), runs.curves[fresh][-1]) for fresh in seeds if runs.is_done(fresh)]
+
+    @staticmethod
+    def _scored(runs: _Runs, done: FreshRuns, merits: NDArray[np.float64]) -> Scored:
         return Scored(
             trial=runs.number,
             arm=runs.finalist.arm,
             merits=merits,
             complexity=runs.finalist.complexity,
-            log_loss=float(np.mean([end.val_loss for end in ends])) if ends else None,
+            log_loss=float(np.mean([end.val_loss for _, end in done])) if done else None,
             broken=bool(runs.lost),
             dropped=runs.dropped_at is not None,
             eligible=runs.finalist.trial.affordable,
         )
-
-    def _merits(self, runs: _Runs, fresh: int) -> NDArray[np.float64]:
-        """Share out the metric of one run to the images that it was scored on."""
-        end = runs.curves[fresh][-1]
-        val = self._split(fresh).val
-        if end.diverged:
-            return np.full(len(val), np.nan)
-        if self._metric == "log_loss":
-            return -metrics.unpack_losses(end.losses)
-        return metrics.merits(self._metric, self._labels[val], end.predicted_classes)
-
-    def _overlap(self) -> float:
-        split = self._split(0)
-        return 0.0 if self._own_split else len(split.val) / len(split.train)
-
-    def _strata(self) -> NDArray[np.int64] | None:
-        return self._labels if self._metric in metrics.BY_CLASS else None
-
-    def _split(self, fresh: int) -> Split:
-        if fresh not in self._splits:
-            runs = next(iter(self._runs.values()))
-            self._splits[fresh] = self._split_of(self._job(runs, fresh))
-        return self._splits[fresh]
 
     # Collecting
 
     def _collect(self, seconds: float, cut_short: str) -> Confirmation:
         """Put together what is known: that of the last look, or the bare runs when there was none."""
         look = self._look
-        first = self._split(0)
+        n_train, n_val = self._scoring.sizes(self._job(next(iter(self._runs.values())), 0))
         return Confirmation(
             planned=self._planned,
             seeds=self._seeds_run(),
@@ -331,9 +296,9 @@ class Confirming:
             chosen=None if look is None else look.chosen,
             candidates=tuple(self._candidate(runs) for runs in self._runs.values()),
             comparisons=() if look is None else look.comparisons,
-            own_split=self._own_split,
-            n_train=len(first.train),
-            n_val=len(first.val),
+            own_split=self._scoring.own_split,
+            n_train=n_train,
+            n_val=n_val,
             work=sum(self._work(runs) for runs in self._runs.values()),
             seconds=seconds,
             cut_short=cut_short,
@@ -369,21 +334,5 @@ class Confirming:
             reason=runs.lost or runs.left_behind,
             work=self._work(runs),
             run_work=float(np.mean([one.work for one in ends.values()])) if ends else 0.0,
-            **self._averages([ends[fresh] for fresh in rested], rested),
+            **self._scoring.averages(self._done(runs, rested)),
         )
-
-    def _averages(self, ends: Sequence[EpochRecord], seeds: Sequence[int]) -> dict[str, Any]:
-        """Average what the last epochs say beside the metric; nothing without any."""
-        if not ends:
-            return {}
-        labels = np.concatenate([self._labels[self._split(fresh).val] for fresh in seeds])
-        predicted = np.concatenate([end.predicted_classes for end in ends])
-        matrix = metrics.confusion(labels, predicted, self._n_classes)
-        shares = metrics.class_accuracies(matrix)
-        trained = [end.train_top1 for end in ends if end.train_top1 is not None]
-        return {
-            "log_loss": float(np.mean([end.val_loss for end in ends])),
-            "train_top1": float(np.mean(trained)) if trained else None,
-            "top1": float(np.mean(labels == predicted)),
-            "class_accuracies": tuple(None if np.isnan(share) else float(share) for share in shares),
-        }

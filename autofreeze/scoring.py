@@ -1,12 +1,14 @@
-"""What the records of a trial are worth on its folds, and which head of a sweep leads."""
+"""What is asked of a scoring of records, and which head of a sweep leads."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autofreeze import metrics
-from autofreeze.job import EpochRecord
+from autofreeze.job import EpochRecord, Job
+from autofreeze.looks import Unit
 from autofreeze.stability import why_unstable
 from autofreeze.values import Value
 
@@ -23,62 +25,113 @@ class Score(Value):
     n_val: int
 
 
-class Scoring:
-    """Scores trials by a metric over the validation images of their folds.
+class Scoring(Protocol):
+    """What a study asks of those who know what its records mean."""
 
-    Args:
-        metric: What is scored.
-        classes: True classes of the validation images, an array for each fold.
-    """
+    @property
+    def n_folds(self) -> int:
+        """Folds that a trial is scored on, >= 1."""
+        ...
 
-    def __init__(self, metric: metrics.MetricName, classes: Sequence[NDArray[np.int64]]) -> None:
-        self.metric: metrics.MetricName = metric
-        self._classes = tuple(classes)
-        self.effective_images = [metrics.effective_images(metric, one) for one in self._classes]
+    @property
+    def unit(self) -> Unit:
+        """What a difference of two trials is told in."""
+        ...
+
+    def effective_examples(self, fold: int) -> float | None:
+        """Give how many examples the value of one fold rests on; None where nobody knows."""
+        ...
 
     def score(self, ends: Sequence[EpochRecord]) -> Score:
-        """Score a trial by its last record on each fold."""
-        weights = [record.n_val for record in ends]
-        val_loss = float(np.average([record.val_loss for record in ends], weights=weights))
-        labels = np.concatenate(self._classes[: len(ends)])
-        return Score(
-            value=metrics.score(self.metric, labels, _predicted(ends), val_loss),
-            val_loss=val_loss,
-            fold_values=tuple(record.value for record in ends),
-            n_val=sum(weights),
-        )
+        """Score a trial by its last record on each of the first folds, in order."""
+        ...
 
     def merits(self, ends: Sequence[EpochRecord]) -> NDArray[np.float64]:
-        """Share out the metric to the images of the first folds, from the last record of each."""
-        if self.metric == "log_loss":
-            return -np.concatenate([metrics.unpack_losses(record.losses) for record in ends])
-        labels = np.concatenate(self._classes[: len(ends)])
-        return metrics.merits(self.metric, labels, _predicted(ends))
+        """Share out the value to the examples of the first folds, in an order that all trials have.
 
-    def leader(self, curves: TrialCurves) -> int | None:
-        """Say which head of a sweep leads: over the folds that are finished, else at its last epoch so far.
-
-        A head that was unstable once leads only where all were.
-
-        Returns:
-            Its place; None where the trial is no sweep, or has no record yet.
+        Their mean is the value; two trials are compared example by example.
         """
-        last = [curves[fold][-1] for fold in sorted(curves) if curves[fold]]
-        if not last or not last[0].members:
-            return None
-        finished = [record for record in last if record.last]
-        places = range(len(last[0].members))
-        stable = [place for place in places if not why_fallen(curves, place)]
-        return leading(
-            {place: self._standing([record.members[place] for record in finished or last[-1:]],
-                                   finished=bool(finished)) for place in stable or places}
-        )  # fmt: skip
+        ...
 
-    def _standing(self, ends: Sequence[EpochRecord], *, finished: bool) -> tuple[float, float]:
-        if not finished or not all(record.is_finite and record.predicted for record in ends):
-            return ends[0].value, ends[0].val_loss
-        found = self.score(ends)
-        return found.value, found.val_loss
+
+@dataclass(frozen=True)
+class FreshTables:
+    """Runs on fresh seeds, shared out to examples; see ``looks.Scored`` and ``intervals.paired_interval``."""
+
+    merits: Mapping[int, NDArray[np.float64]]
+    """Trial -> (seeds, examples), seed 0 first, as far as it ran; NaN where an example was not scored with
+    that seed. All trials have the same examples."""
+
+    overlap: float
+    """Validation examples by training examples where each seed has a split of its own, else 0."""
+
+    strata: NDArray[np.int64] | None = None
+    """Class of each example, (examples,), where the metric weighs classes alike."""
+
+
+FreshRuns = Sequence[tuple[Job, EpochRecord]]
+"""Runs of one trial on fresh seeds that have come to their end: each job and its last record."""
+
+
+class FreshScoring(Protocol):
+    """What a confirmation asks of those who know what its records mean."""
+
+    @property
+    def unit(self) -> Unit:
+        """What a difference of two trials is told in."""
+        ...
+
+    @property
+    def own_split(self) -> bool:
+        """Whether all seeds are scored on the same examples."""
+        ...
+
+    def sizes(self, job: Job) -> tuple[int, int]:
+        """Give the examples that a job trains on and is scored on; 0 where nobody knows."""
+        ...
+
+    def tables(self, runs: Mapping[int, FreshRuns]) -> FreshTables:
+        """Lay out what is known of every candidate, so that they can be compared.
+
+        Args:
+            runs: Trial -> its runs.
+        """
+        ...
+
+    def averages(self, runs: FreshRuns) -> dict[str, Any]:
+        """Average what the last records say beside the value, in fields of ``Candidate``.
+
+        Args:
+            runs: Those of one trial that the estimate rests on, none of them broken off; may be empty.
+        """
+        ...
+
+
+def leader(scoring: Scoring, curves: TrialCurves) -> int | None:
+    """Say which head of a sweep leads: over the folds that are finished, else at its last epoch so far.
+
+    A head that was unstable once leads only where all were.
+
+    Returns:
+        Its place; None where the trial is no sweep, or has no record yet.
+    """
+    last = [curves[fold][-1] for fold in sorted(curves) if curves[fold]]
+    if not last or not last[0].members:
+        return None
+    finished = [record for record in last if record.last]
+    places = range(len(last[0].members))
+    stable = [place for place in places if not why_fallen(curves, place)]
+    return leading(
+        {place: _standing(scoring, [record.members[place] for record in finished or last[-1:]],
+                          finished=bool(finished)) for place in stable or places}
+    )  # fmt: skip
+
+
+def _standing(scoring: Scoring, ends: Sequence[EpochRecord], *, finished: bool) -> tuple[float, float]:
+    if not finished or not all(record.is_finite and record.predicted for record in ends):
+        return ends[0].value, ends[0].val_loss
+    found = scoring.score(ends)
+    return found.value, found.val_loss
 
 
 def leading(standings: Mapping[int, tuple[float, float]]) -> int:
@@ -141,7 +194,3 @@ def curves_of(curves: TrialCurves, place: int | None) -> dict[int, list[EpochRec
         fold: [record if place is None else record.members[place] for record in curve]
         for fold, curve in curves.items()
     }
-
-
-def _predicted(ends: Sequence[EpochRecord]) -> NDArray[np.int64]:
-    return np.concatenate([record.predicted_classes for record in ends])

@@ -19,6 +19,7 @@ from autofreeze.display import Display
 from autofreeze.errors import AutofreezeError, RunFolderError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.forecast import forecast
+from autofreeze.imagescoring import FreshImageScoring, ImageScoring
 from autofreeze.job import EpochRecord
 from autofreeze.live import LiveTrial
 from autofreeze.metrics import effective_images
@@ -171,14 +172,16 @@ class SearchSession:
             folder,
             self._executor(folder),
             finalists,
-            labels=bench.dataset.labels,
-            split_of=bench.split_of,
-            metric=bench.metric,
-            n_classes=len(bench.dataset.classes),
+            scoring=FreshImageScoring(
+                bench.metric,
+                bench.dataset.labels,
+                bench.split_of,
+                n_classes=len(bench.dataset.classes),
+                own_split=bool(len(bench.dataset.val)),
+            ),
             seed=self.options.seed,
             planned=self.options.confirm,
             delta=self.options.delta,
-            own_split=bool(len(bench.dataset.val)),
             observer=self.display,
         )
         left = None if seconds is None else seconds - (time.monotonic() - self.began)
@@ -233,11 +236,9 @@ class SearchSession:
             folder,
             self.space,
             self._executor(folder),
-            labels=self.bench.dataset.labels,
-            splits=self.bench.splits,
+            scoring=ImageScoring.of(self.bench.metric, self.bench.dataset.labels, self.bench.splits),
             seed=self.options.seed,
             sampler=self.options.sampler,
-            metric=self.bench.metric,
             prune=self.options.prune,
             observer=observer,
             run_work=self._run_work,

@@ -2,16 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from autofreeze import metrics, recipes
+from autofreeze import recipes
 from autofreeze.baselines import baseline_quota
 from autofreeze.confirmation import arm_of
 from autofreeze.errors import TrainingError
@@ -27,10 +27,9 @@ from autofreeze.results import SPLIT_BATCHES, Ending, MemberResult, TrialResult,
 from autofreeze.run import RunFolder
 from autofreeze.samplers import SamplerName
 from autofreeze.schedule import Schedule
-from autofreeze.scoring import Scoring, curves_of, why_fallen
+from autofreeze.scoring import Scoring, curves_of, leader, why_fallen
 from autofreeze.seeds import derive
 from autofreeze.space import Space
-from autofreeze.splits import Split
 
 MOST_DEAR = 10
 """Draws that may not be afforded, for each trial that was asked for: then the search ends."""
@@ -60,11 +59,9 @@ class Study:
         run: The open run folder.
         space: What may be tried.
         executor: Where jobs run.
-        labels: True classes by image id.
-        splits: The folds that a trial is scored on.
+        scoring: What records are worth, and on how many folds.
         seed: Decides the sampler's draws and every run's randomness.
         sampler: Which sampler proposes.
-        metric: What trials are judged by; see ``metrics.resolve_metric`` for ``auto``.
         prune: Whether unpromising trials are ended early; unstable ones always are.
         observer: Who is told what happens.
         run_work: Forward-equivalents of a schedule's whole run on one fold; needed with ``max_work``.
@@ -80,11 +77,9 @@ class Study:
         space: Space,
         executor: Executor,
         *,
-        labels: NDArray[np.int64],
-        splits: Sequence[Split],
+        scoring: Scoring,
         seed: int,
         sampler: SamplerName,
-        metric: metrics.MetricName,
         prune: bool = True,
         observer: Observer | None = None,
         run_work: Callable[[Schedule, Regime], float] | None = None,
@@ -94,13 +89,13 @@ class Study:
         self._run = run
         self._study = run.study
         self._executor = executor
-        self._n_folds = len(splits)
+        self._n_folds = scoring.n_folds
         self._seed = seed
         self._prune = prune
         self._observer = observer
         self._run_work, self._max_work = run_work, max_work
         self._proposals = Proposals(run.study, space, sampler, seed, lambda: self.results, can_sweep)
-        self._scoring = Scoring(metric, [labels[split.val] for split in splits])
+        self._scoring = scoring
         self._curves = read_records(run.path)
         self._live: dict[int, LiveTrial] = {}
         self._results: dict[int, TrialResult] = {
@@ -296,7 +291,7 @@ class Study:
             for number, fold in self._curves
             if fold == job.fold and number != live.number and self._curves[number, fold][-1].comparable
         ]
-        n = self._scoring.effective_images[job.fold]
+        n = self._scoring.effective_examples(job.fold)
         match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared):
             case Unstable(reason):
                 self._stop(live, job, Ending.UNSTABLE, reason)
@@ -310,10 +305,9 @@ class Study:
         done = live.done_folds()
         best = max((r for r in self._results.values() if r.ending is Ending.COMPLETE), key=rank, default=None)
         if done < live.n_folds and best is not None and not self._is_spared(live):
-            own = curves_of(live.curves, self._scoring.leader(live.curves))
+            own = curves_of(live.curves, leader(self._scoring, live.curves))
             ours = self._scoring.merits([own[fold][-1] for fold in range(done)])
-            unit: Literal["points", "nats"] = "nats" if self._scoring.metric == "log_loss" else "points"
-            decision = judge_fold(ours, self._merits(best, done), unit=unit)
+            decision = judge_fold(ours, self._merits(best, done), unit=self._scoring.unit)
             if isinstance(decision, Unpromising):
                 self._end_pruned(live, Ending.UNPROMISING, decision.reason)
                 return
@@ -412,7 +406,7 @@ class Study:
 
     def _result(self, live: LiveTrial, ending: Ending, reason: str = "") -> TrialResult:
         spent = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]
-        place = self._scoring.leader(live.curves)
+        place = leader(self._scoring, live.curves)
         head = live.members[place] if place is not None else live
         scored = self._scores(live, place) if ending is Ending.COMPLETE else {}
         swept = {} if place is None else live.members[place].params

@@ -288,6 +288,7 @@ def played(surrogate: Any, pace: Any, number: int, setting: tuple[Any, ...]) -> 
     from autofreeze.courses import Ledger, Sizes, course_of
     from autofreeze.executors.replay import ReplayExecutor
     from autofreeze.forecast import set_scene
+    from autofreeze.imagescoring import FreshImageScoring, ImageScoring
     from autofreeze.outlook import expect
     from autofreeze.records import read_fresh_records, read_records
     from autofreeze.run import RunFolder
@@ -311,13 +312,14 @@ def played(surrogate: Any, pace: Any, number: int, setting: tuple[Any, ...]) -> 
         path = Path(scratch) / "run"
         with RunFolder(path, {"played": number}) as folder:
             study = Study(
-                folder, space, executor, labels=labels, splits=splits, seed=number, sampler="tpe",
-                metric=facts.metric,
+                folder, space, executor, scoring=ImageScoring.of(facts.metric, labels, splits), seed=number,
+                sampler="tpe",
             )  # fmt: skip
             study.search(Limits(trials))
             Confirming(
-                folder, executor, study.finalists(), labels=labels, split_of=split_of, metric=facts.metric,
-                n_classes=len(facts.classes), seed=number, planned=seeds, delta=0.01,
+                folder, executor, study.finalists(),
+                scoring=FreshImageScoring(facts.metric, labels, split_of, n_classes=len(facts.classes)),
+                seed=number, planned=seeds, delta=0.01,
             ).confirm()  # fmt: skip
         runs = read_records(path), read_fresh_records(path)
     sizes = Sizes(len(splits[0].train), len(splits[0].val), len(splits), n_stored=len(train))

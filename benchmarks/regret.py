@@ -28,6 +28,7 @@ from autofreeze.baselines import BASELINES, baselines, tuned_rate, with_rate
 from autofreeze.confirm import Confirming
 from autofreeze.confirmation import arm_of
 from autofreeze.executors.replay import ReplayExecutor
+from autofreeze.imagescoring import FreshImageScoring, ImageScoring
 from autofreeze.intervals import mean_interval
 from autofreeze.job import Job
 from autofreeze.looks import LOOKS, Scored, take_look
@@ -129,16 +130,17 @@ def play_search(
     try:
         with RunFolder(root / "run", {"replayed": number}) as folder:
             study = Study(
-                folder, space, executor, labels=labels, splits=splits, seed=number, sampler="tpe",
-                metric=facts.metric,
+                folder, space, executor, scoring=ImageScoring.of(facts.metric, labels, splits), seed=number,
+                sampler="tpe",
             )  # fmt: skip
             study.search(Limits(given.trials))
             results = study.results
             finalists = study.finalists()
             search_clock = executor.clock
             found = Confirming(
-                folder, executor, finalists, labels=labels, split_of=split_of, metric=facts.metric,
-                n_classes=len(facts.classes), seed=number, planned=given.confirm, delta=DELTA,
+                folder, executor, finalists,
+                scoring=FreshImageScoring(facts.metric, labels, split_of, n_classes=len(facts.classes)),
+                seed=number, planned=given.confirm, delta=DELTA,
             ).confirm()  # fmt: skip
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -7,6 +7,7 @@ import pytest
 from autofreeze.arms import arm_wanted, arms_of
 from autofreeze.confirmation import arm_of
 from autofreeze.executors.local import LocalExecutor
+from autofreeze.imagescoring import ImageScoring
 from autofreeze.run import RunFolder
 from autofreeze.space import SpaceSpec
 from autofreeze.splits import Split
@@ -36,8 +37,8 @@ def searched(tmp_path, made_up):
 
         labels, val = [0, 1] * 40, list(range(40))
         study = Study(
-            folder, resolve(space), LocalExecutor(curve), labels=np.array(labels),
-            splits=[Split(list(range(40, 80)), val)], seed=0, sampler=sampler, metric="top1",
+            folder, resolve(space), LocalExecutor(curve), seed=0, sampler=sampler,
+            scoring=ImageScoring.of("top1", np.array(labels), [Split(list(range(40, 80)), val)]),
         )  # fmt: skip
         study.search(Limits(trials))
         folder.close()

@@ -10,6 +10,7 @@ from autofreeze.confirm import Confirming
 from autofreeze.errors import ConfigError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.finalists import Finalist
+from autofreeze.imagescoring import FreshImageScoring
 from autofreeze.looks import Scored, take_look
 from autofreeze.metrics import pack_classes, score
 from autofreeze.records import read_fresh_records, read_records
@@ -76,7 +77,7 @@ def begin(tmp_path, made_up):
         folders.append(folder)
         return Confirming(
             folder, LocalExecutor(runner), [finalist(made_up, number, **fields) for number in who],
-            labels=runner.labels, split_of=runner.split_of, metric="top1", n_classes=4, seed=0,
+            scoring=FreshImageScoring("top1", runner.labels, runner.split_of, n_classes=4), seed=0,
             planned=planned, delta=delta,
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ from autofreeze.confirmation import arm_of
 from autofreeze.errors import TrainingError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.replay import ReplayExecutor
+from autofreeze.imagescoring import ImageScoring
 from autofreeze.records import read_records
 from autofreeze.results import Ending
 from autofreeze.run import RunFolder
@@ -75,11 +76,9 @@ def open_study(tmp_path, made_up):
             folder,
             SpaceSpec.from_text(space).resolve(GROUPS, epochs),
             executor or LocalExecutor(run),
-            labels=labels,
-            splits=SPLITS[:folds],
+            scoring=ImageScoring.of(metric, labels, SPLITS[:folds]),
             seed=seed,
             sampler=sampler,
-            metric=metric,
             prune=prune,
             **more,
         )
