@@ -1,6 +1,7 @@
 """When a run is unstable: it has diverged, or its loss has run away."""
 
-from typing import Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, get_args
 
 from autofreeze.job import EpochRecord
 
@@ -26,6 +27,58 @@ literature that prompted it uses 1.2, which a noisy first epoch at a small batch
 
 SPIKE_FLOOR = 0.1
 """Nats that a spike must rise at least: near a loss of zero a ratio says nothing."""
+
+
+class Watcher(Protocol):
+    """Looks at every step of a run, and may end it."""
+
+    def weigh(self, weight_norms: Sequence[float | None]) -> None:
+        """Take note of the norms of the parameters by column, as they are before the next step.
+
+        Args:
+            weight_norms: 2-norms; None for columns that have never trained.
+        """
+        ...
+
+    def look(self, step: int, phase: int, loss: float, grad_norms: Sequence[float | None]) -> str:
+        """Look at a step that has been taken.
+
+        Args:
+            step: From 0, over the whole run.
+            phase: Of the schedule, from 0.
+            loss: Of the step, in nats, finite.
+            grad_norms: 2-norm of the gradient by column, finite; None where frozen.
+
+        Returns:
+            Why the run cannot go on, as a sentence that begins with one of ``KINDS``; empty when it can.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Give what a run needs that goes on later, as plain data."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
+        ...
+
+
+class Watch:
+    """The watcher of a run."""
+
+    def weigh(self, weight_norms: Sequence[float | None]) -> None:
+        """Take note of the norms of the parameters."""
+
+    def look(self, step: int, phase: int, loss: float, grad_norms: Sequence[float | None]) -> str:  # noqa: ARG002
+        """Look at a step."""
+        return ""
+
+    def state(self) -> dict[str, Any]:
+        """Give what a run needs that goes on later."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state."""
 
 
 def why_unstable(record: EpochRecord) -> str:

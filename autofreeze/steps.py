@@ -61,8 +61,7 @@ class Stepper:
         self._active: list[nn.Parameter] = []
         self._columns = torch.zeros(0, dtype=torch.int64)
         self._n_columns = 0
-        # Squares of large norms leave float32; Apple's GPUs have nothing wider.
-        self._wide = torch.float32 if device.type == "mps" else torch.float64
+        self._wide = wide(device)
 
     def enter_phase(self) -> None:
         """Take note of which columns train now."""
@@ -165,12 +164,29 @@ class Stepper:
         """2-norm of the gradient by column that trains; a parameter without a gradient counts 0."""
         there = [turn for turn, parameter in enumerate(self._active) if parameter.grad is not None]
         gradients: list[Tensor] = [self._active[turn].grad for turn in there]  # type: ignore[misc]
-        sums = torch.zeros(self._n_columns, dtype=self._wide, device=self._device)
-        if gradients:
-            columns = self._columns if len(there) == len(self._active) else self._columns[there]
-            squares = torch.stack(torch._foreach_norm(gradients)).to(self._wide).square_()
-            sums.index_add_(0, columns, squares)
-        return sums.sqrt_()
+        columns = self._columns if len(there) == len(self._active) else self._columns[there]
+        return column_norms(gradients, columns, self._n_columns, self._wide)
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """Type for adding up norms: squares of large ones leave float32; Apple's GPUs have nothing wider."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def column_norms(tensors: Sequence[Tensor], columns: Tensor, n_columns: int, dtype: torch.dtype) -> Tensor:
+    """2-norm of tensors by column, (n_columns,); 0 where a column has none.
+
+    Args:
+        tensors: Of any shapes.
+        columns: The column of each, (tensors,), on their device.
+        n_columns: How many columns there are.
+        dtype: In which squares are added up.
+    """
+    sums = torch.zeros(n_columns, dtype=dtype, device=columns.device)
+    if tensors:
+        squares = torch.stack(torch._foreach_norm(list(tensors))).to(dtype).square_()
+        sums.index_add_(0, columns, squares)
+    return sums.sqrt_()
 
 
 def _is_finite(value: float) -> bool:

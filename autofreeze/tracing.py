@@ -88,8 +88,11 @@ class _Tracer(fx.Tracer):
         return _StandIn(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a module is called as it is."""
-        return isinstance(m, self._leaves) or super().is_leaf_module(m, module_qualified_name)
+        """Whether a module is called as it is: a linear layer is, so that what enters a head can be seen.
+
+        timm has linear layers of its own, which would be traced through.
+        """
+        return isinstance(m, (nn.Linear, *self._leaves)) or super().is_leaf_module(m, module_qualified_name)
 
     def create_args_for_root(self, root_fn: Any, *_: Any) -> Any:
         """Give the images a stand-in; other arguments keep the values that their signature says."""

@@ -23,6 +23,8 @@ from autofreeze.job import EpochRecord
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
+from autofreeze.signals import DRIFT_IMAGES, Signals
+from autofreeze.stability import Watch, Watcher
 from autofreeze.steps import Forward, Stepper, autocast
 from autofreeze.values import digest_of
 
@@ -64,6 +66,7 @@ def fit(
     metric: metrics.MetricName = "top1",
     checkpoint: Path | None = None,
     engine: Engine | None = None,
+    watch: Watcher | None = None,
 ) -> Iterator[EpochRecord]:
     """Train a model by a schedule, in place.
 
@@ -84,17 +87,19 @@ def fit(
             are yielded again first. Deleting it is the caller's part.
         engine: Computes what is frozen once for all runs that share it; the model's frozen columns are as its
             backbone gave them. None runs the whole model in every step: the same, up to rounding.
+        watch: Looks at every step and may end the run; a new ``stability.Watch`` when left out.
 
     Yields:
         A record after each epoch; the last one has ``last`` set. A run that meets a non-finite loss or
-        gradient ends with a record that says so in ``diverged``.
+        gradient, or that the watch ends, ends with a record that says so in ``diverged``.
 
     Raises:
         ConfigError: The metric needs two classes, and the validation part has one; or the checkpoint was
             written by another run.
     """
     metrics.check_metric(metric, [examples.labels[examples.val]])
-    run = _Run(model, columns, schedule, regime, examples, seed, torch.device(device), metric, engine)
+    watch = Watch() if watch is None else watch
+    run = _Run(model, columns, schedule, regime, examples, seed, torch.device(device), metric, engine, watch)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
         yield from run.progress.records
@@ -119,6 +124,7 @@ class _Run:
         device: torch.device,
         metric: metrics.MetricName,
         engine: Engine | None,
+        watch: Watcher,
     ) -> None:
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.columns = columns
@@ -131,6 +137,7 @@ class _Run:
         self.steps_per_epoch = len(views.batches(examples.train, regime.batch_size))
         self.bound = BoundSchedule(schedule, model, columns, regime, self.steps_per_epoch, guarded=False)
         self.timetable = self.bound.timetable
+        self.signals = Signals(self.bound, columns, watch)
         self.stepper = Stepper(
             self.bound,
             device,
@@ -174,8 +181,9 @@ class _Run:
         predicted, losses = np.zeros(0, np.int64), np.zeros(0)
         if not trained.diverged:
             predicted, losses = self._validate()
+        signals = self.signals.end_epoch(self.progress.ever_trained, validated=len(predicted) > 0)
         self.progress.seconds += time.perf_counter() - began
-        record = self._record(epoch, trained, predicted, losses)
+        record = self._record(epoch, trained, predicted, losses, signals)
         self.progress.records.append(record)
         return record
 
@@ -199,7 +207,7 @@ class _Run:
     def _train_span(
         self, start: int, batches: Sequence[NDArray[np.int64]], epoch: int, trained: "_Trained"
     ) -> None:
-        """Train on batches of one phase; ends early where the run diverges."""
+        """Train on batches of one phase; ends early where the run diverges, or its watch says so."""
         stage = self._stage()
         forward = self._forward(stage, training=True)
         ids = np.concatenate(batches)
@@ -224,13 +232,14 @@ class _Run:
             norms.append(taken.norms)
             if self.stepper.micro_batch is not None:
                 self._note_parts()
-            if taken.problem:
-                trained.diverged = f"{taken.problem} at step {step - 1}"
+            trained.diverged = self.signals.look(step - 1, self.progress.phase, taken)
+            if not taken.problem:
+                trained.add(taken.loss, own, taken.predicted)
+                self.progress.work += work * size
+                if len(self.progress.start_losses) < START_STEPS:
+                    self.progress.start_losses.append(taken.loss)
+            if trained.diverged:
                 break
-            trained.add(taken.loss, own, taken.predicted)
-            self.progress.work += work * size
-            if len(self.progress.start_losses) < START_STEPS:
-                self.progress.start_losses.append(taken.loss)
         trained.steps_done = step
         trained.keep_norms(start, np.array(self.bound.trainable), norms)
 
@@ -247,10 +256,17 @@ class _Run:
             return
         self.progress.phase = phase
         self.progress.start_losses = []
-        cells = self.timetable.schedule.phases[phase].lrs
-        self.progress.ever_trained = [
-            ever or cell is not None for ever, cell in zip(self.progress.ever_trained, cells, strict=True)
-        ]
+        before, trains = self.progress.ever_trained, self.bound.trainable
+        self.progress.ever_trained = [ever or now for ever, now in zip(before, trains, strict=True)]
+        if fresh := [column for column, ever in enumerate(before) if trains[column] and not ever]:
+            self._thaw(fresh)
+
+    def _thaw(self, fresh: Sequence[int]) -> None:
+        """See features as pretrained before the backbone's first step; this is measured, and no work."""
+        if fresh[0] < len(self.columns.groups) - 1 and self.signals.needs_reference:
+            self._predict_validation(DRIFT_IMAGES)
+            self.signals.keep_reference()
+        self.signals.thaw(fresh)
 
     @cached_property
     def _view_seed(self) -> int:
@@ -281,19 +297,29 @@ class _Run:
 
     def _validate(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Predicted class and log loss of each validation image, (n_val,) each."""
-        ids = self.examples.val
+        self.progress.work += len(self.examples.val)
+        return self._predict_validation(len(self.examples.val))
+
+    def _predict_validation(self, most: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Predict the first validation images, and see their features."""
+        ids = self.examples.val[:most]
         if not len(ids):
             return np.zeros(0, np.int64), np.zeros(0)
         stage = self._stage()
         self.bound.evaluate()
         forward = self._forward(stage, training=False)
-        predicted, losses = _predict(stage, forward, self.examples.labels, ids, self.device)
-        self.progress.work += len(ids)
+        with self.signals.validating():
+            predicted, losses = _predict(stage, forward, self.examples.labels, ids, self.device)
         self.bound.set_modes()
         return predicted, losses
 
     def _record(
-        self, epoch: int, trained: "_Trained", predicted: NDArray[np.int64], losses: NDArray[np.float64]
+        self,
+        epoch: int,
+        trained: "_Trained",
+        predicted: NDArray[np.int64],
+        losses: NDArray[np.float64],
+        signals: dict[str, Any],
     ) -> EpochRecord:
         steps = trained.steps_done
         last = bool(trained.diverged) or steps == self.timetable.total_steps
@@ -315,6 +341,7 @@ class _Run:
             rates=self.timetable.rates(steps - 1),
             grad_norms=trained.norms_by(np.nanmedian),
             grad_norms_max=trained.norms_by(np.nanmax),
+            **signals,
             work=self.progress.work,
             seconds=self.progress.seconds,
             epochs_since_unfreeze=(steps - self.timetable.last_unfreeze) / self.steps_per_epoch,
@@ -342,6 +369,7 @@ class _Run:
                 "seconds": progress.seconds,
                 "micro_batch": progress.micro_batch,
                 "comparable": progress.comparable,
+                "signals": self.signals.state(),
             },
         )
 
@@ -352,6 +380,7 @@ class _Run:
             raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
         records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
         optimizer = state.pop("optimizer")
+        self.signals.restore(state.pop("signals"))
         self.progress = _Progress(records=records, **state)
         self.stepper.micro_batch = self.progress.micro_batch
         if records:

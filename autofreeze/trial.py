@@ -25,6 +25,7 @@ from autofreeze.metrics import MetricName, check_metric, resolve_metric, score
 from autofreeze.seeds import derive
 from autofreeze.shelf import default_cache_folder
 from autofreeze.splits import Split, scoring_splits
+from autofreeze.stability import Watcher
 from autofreeze.stores import DecodedStore, open_decoded_store
 from autofreeze.task import Task
 from autofreeze.training import evaluate, fit
@@ -175,7 +176,12 @@ class Workbench:
 
 
 def run(
-    job: Job, bench: Workbench, *, checkpoint: Path | None = None, model: torch.nn.Module | None = None
+    job: Job,
+    bench: Workbench,
+    *,
+    checkpoint: Path | None = None,
+    model: torch.nn.Module | None = None,
+    watch: Watcher | None = None,
 ) -> Iterator[EpochRecord]:
     """Run one job: build the model, and train it by the job's schedule, or its head by all of a sweep's.
 
@@ -184,6 +190,7 @@ def run(
         bench: The opened task.
         checkpoint: Rolling file; see ``training.fit``.
         model: What ``bench.build_model(job.seed)`` gave, for those who want to keep it; trained in place.
+        watch: Looks at every step of an ordinary job; see ``training.fit``.
 
     Yields:
         A record after each epoch.
@@ -200,7 +207,7 @@ def run(
     if job.members:
         yield from fit_heads(model, columns, job.members, examples, **settings)
     else:
-        yield from fit(model, columns, job.schedule, job.regime, examples, **settings)
+        yield from fit(model, columns, job.schedule, job.regime, examples, watch=watch, **settings)
 
 
 def pick_device(name: str) -> torch.device:

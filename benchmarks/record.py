@@ -5,18 +5,19 @@
     python benchmarks/record.py pack    OUT.jsonl benchmarks/replay/NAME.jsonl.xz
 
 ``breadth`` trains 160 schedules on the folds of a search with its seed: 140 points of a Sobol sequence over
-the default space, the 8 baselines, and 12 at rates that are meant to break a run. With ``--scale`` the same
-schedules are shrunk to a share of their epochs, all phases in proportion. ``depth`` trains the
-baselines on 24 fresh seeds, each of which decides order, head and split. A recording that was stopped goes
-on where it was.
+the default space, the 8 baselines, and 12 at rates that are meant to break a run; every step is kept. With
+``--scale`` the same schedules are shrunk to a share of their epochs, all phases in proportion. ``depth``
+trains the baselines on 24 fresh seeds, each of which decides order, head and split. A recording that was
+stopped goes on where it was.
 """
 
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -24,7 +25,7 @@ from autofreeze import recipes
 from autofreeze.baselines import baselines
 from autofreeze.job import Job
 from autofreeze.provenance import machine, versions
-from autofreeze.recorded.tables import CellFacts, RecordedRun, line_of_run, read_table, write_table
+from autofreeze.recorded.tables import CellFacts, RecordedRun, StepCurve, line_of_run, read_table, write_table
 from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
@@ -83,7 +84,8 @@ def record(given: argparse.Namespace) -> None:
         for number, (origin, job) in enumerate(jobs):
             if (job.settings_digest, job.seed) in done:
                 continue
-            records = tuple(run(job, bench))
+            seen = Onlooker()
+            records = tuple(run(job, bench, watch=seen))
             split = bench.split_of(job)
             recorded = RecordedRun(
                 origin=origin,
@@ -91,10 +93,45 @@ def record(given: argparse.Namespace) -> None:
                 n_train=len(split.train),
                 val=tuple(split.val.tolist()),
                 records=records,
+                steps=seen.curve() if given.command == "breadth" else StepCurve(),
             )
             stream.write(line_of_run(recorded))
             stream.flush()
             print(number, origin, job.key, f"{records[-1].value:.3f} {records[-1].seconds:.1f} s", flush=True)
+
+
+class Onlooker:
+    """A watcher that keeps what it sees and never complains: recorded runs are whole."""
+
+    def __init__(self) -> None:
+        self._losses: list[float] = []
+        self._norms: list[tuple[float | None, ...]] = []
+
+    def weigh(self, weight_norms: Sequence[float | None]) -> None:
+        """Do nothing: weights are in the records."""
+
+    def look(self, step: int, phase: int, loss: float, grad_norms: Sequence[float | None]) -> str:
+        """Keep a step."""
+        del step, phase
+        self._losses.append(rounded(loss))
+        self._norms.append(tuple(None if norm is None else rounded(norm) for norm in grad_norms))
+        return ""
+
+    def state(self) -> dict[str, Any]:
+        """Give nothing: recordings keep no checkpoints."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Do nothing: recordings keep no checkpoints."""
+
+    def curve(self) -> StepCurve:
+        """Give what was kept."""
+        return StepCurve(losses=tuple(self._losses), grad_norms=tuple(self._norms))
+
+
+def rounded(value: float) -> float:
+    """Keep four digits."""
+    return float(f"{value:.4g}")
 
 
 def breadth(space: Space, given: argparse.Namespace) -> Iterator[tuple[str, Job]]:

@@ -58,6 +58,16 @@ class CellFacts(Value):
     machine: dict[str, Any]
 
 
+class StepCurve(Value):
+    """What each step of a run gave, to four digits."""
+
+    losses: tuple[float, ...] = ()
+    """In nats, before the update."""
+
+    grad_norms: tuple[tuple[float | None, ...], ...] = ()
+    """2-norm of the gradient by column, a row for each step; None: frozen."""
+
+
 class RecordedRun(Value):
     """One run, whole."""
 
@@ -70,6 +80,8 @@ class RecordedRun(Value):
     """Image ids that it was scored on, ascending."""
 
     records: tuple[EpochRecord, ...]
+    steps: StepCurve = StepCurve()
+    """Empty where steps were not recorded. A step whose loss or gradient was not finite is none of them."""
 
     @property
     def end(self) -> EpochRecord:
