@@ -137,9 +137,8 @@ def test_taken_over_results_and_runs_without_a_thaw_do_not_count():
 
 def valued(factors, values, rates=None):
     rates = rates or [1e-3] * len(factors)
-    return [
-        *(warmups([factor], rate=rate, value=value)[0] for factor, value, rate in zip(factors, values, rates, strict=True)),
-    ]  # fmt: skip
+    rows = zip(factors, values, rates, strict=True)
+    return [run for factor, value, rate in rows for run in warmups([factor], rate=rate, value=value)]
 
 
 FACTORS = [0.1 * (1 + i) for i in range(10)]
@@ -162,7 +161,7 @@ def test_what_the_rate_explains_is_not_put_down_to_the_gradient():
 
 
 def test_depth_is_not_put_down_to_the_gradient():
-    """The top group alone has smaller gradients over its weights, and these runs end better; within either, nothing."""
+    """The top group alone has smaller gradients, and its runs end better; within either depth, nothing."""
     deep = valued(FACTORS[:6], [0.7, 0.72, 0.71, 0.71, 0.72, 0.7])
     shallow = [
         after(thaw((0.01 * norm,), columns=TOP, loss=0.5), value=value)
