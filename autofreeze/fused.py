@@ -1,5 +1,6 @@
 """A sweep: many heads trained over the same features in the same order, each as ``fit`` would train it."""
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +21,12 @@ from autofreeze.engine import Engine, Stage
 from autofreeze.errors import ConfigError
 from autofreeze.examples import Examples
 from autofreeze.heads import HeadStack
-from autofreeze.job import EpochRecord, Member
+from autofreeze.job import EpochRecord, Member, Thaw
 from autofreeze.scoring import joined, leading_now
 from autofreeze.seeds import derive
-from autofreeze.stability import why_unstable
+from autofreeze.stability import Watch, why_unstable
 from autofreeze.steps import Forward, autocast
+from autofreeze.tallies import HeadTallies, HeadTally
 from autofreeze.training import EVAL_CHUNK, START_STEPS, loss_weights
 from autofreeze.values import digest_of
 
@@ -167,6 +169,7 @@ class _Sweep:
         self.stack = HeadStack(linear, regimes, weights, device)
         self.inputs = _Inputs(self, engine)
         self.progress = _Progress(going=list(range(len(members))))
+        self.watches = [Watch() for _ in members]
         self._labels = torch.tensor(examples.labels, device=device)
 
     @cached_property
@@ -193,12 +196,15 @@ class _Sweep:
         """Train and validate one epoch; heads that have become unstable are left out from now on."""
         began = time.perf_counter()
         progress, epoch = self.progress, len(self.progress.records)
+        before = self._weigh() if not epoch else []
         trained = self._train(epoch)
         predicted, losses = self._validate()
+        weights = self._weigh()
         progress.seconds += time.perf_counter() - began
         newest = dict(enumerate(progress.records[-1].members)) if progress.records else {}
         for turn, place in enumerate(progress.going):
-            newest[place] = self._record(epoch, trained.of(turn), place, predicted[:, turn], losses[:, turn])
+            record = self._record(epoch, trained.of(turn), place, predicted[:, turn], losses[:, turn])
+            newest[place] = record.model_copy(update=self._signals(trained.of(turn), turn, before, weights))
         members = [newest[place] for place in range(len(self.members))]
         record = joined(members, progress.going, work=progress.work, seconds=progress.seconds)
         progress.records.append(record)
@@ -210,7 +216,7 @@ class _Sweep:
         progress.going = [progress.going[turn] for turn in stable]
         return record
 
-    def _train(self, epoch: int) -> "_Trained":
+    def _train(self, epoch: int) -> HeadTallies:
         first = epoch * self.steps_per_epoch
         end = self.timetable.epoch_ends[epoch]
         order = self.examples.train[views.order(derive(self.seed, "order"), epoch, len(self.examples.train))]
@@ -229,9 +235,53 @@ class _Sweep:
             torch.stack([getattr(one, name) for one in taken]).double().cpu().numpy()
             for name in ("loss", "norm", "hits")
         )
-        trained = _Trained.of_steps(first, np.array(sizes), loss, norm, hits)
+        phases = [self.timetable.phase_at(step) for step in range(first, end)]
+
+        def look(turn: int, losses: Sequence[float], norms: Sequence[float]) -> Iterator[str]:
+            watch = self.watches[self.progress.going[turn]]
+            for step, phase, one, norm in zip(itertools.count(first), phases, losses, norms, strict=False):
+                yield watch.look(step, phase, one, self._by_column(norm))
+
+        trained = HeadTallies.of_steps(first, np.array(sizes), loss, norm, hits, look)
         trained.starts = self._note_starts(first, end, trained.losses)
         return trained
+
+    def _by_column(self, value: float | None) -> tuple[float | None, ...]:
+        """Give a figure of the head its place."""
+        return (*(None,) * self.head, value)
+
+    def _weigh(self) -> list[float]:
+        """Norms of the heads that are trained, told to their watches."""
+        norms: list[float] = self.stack.norms().tolist()
+        for place, norm in zip(self.progress.going, norms, strict=True):
+            self.watches[place].weigh(self._by_column(norm))
+        return norms
+
+    def _signals(
+        self, trained: HeadTally, turn: int, before: Sequence[float], weights: Sequence[float]
+    ) -> dict[str, Any]:
+        """Signals of one head in an epoch, as fields of ``EpochRecord``.
+
+        A head that has diverged is moved on until the epoch's end: what it weighs then is not its own.
+
+        Args:
+            trained: Its steps.
+            turn: Its place among those that are trained.
+            before: Norms before the run's first step, in its first epoch; else none.
+            weights: Norms at the epoch's end.
+        """
+        thaws = [
+            Thaw(
+                step=0,
+                columns=(self.head,),
+                loss=trained.first_loss,
+                grad_norms=self._by_column(trained.first_norm),
+                weight_norms=self._by_column(weight),
+            )
+            for weight in before[turn : turn + 1]
+        ]
+        weighed = () if trained.diverged else self._by_column(weights[turn])
+        return {"thaws": tuple(thaws), "weight_norms": weighed, "drift": 0.0}
 
     def _rates(self, first: int, end: int) -> Floats:
         """Learning rates of the heads that are trained, (steps, heads)."""
@@ -276,7 +326,7 @@ class _Sweep:
         self.progress.work_alone += cost.heads_work(shares, n_images, 1, trained=trained)
 
     def _record(
-        self, epoch: int, trained: "_OfHead", place: int, predicted: NDArray[np.int64], losses: Floats
+        self, epoch: int, trained: HeadTally, place: int, predicted: NDArray[np.int64], losses: Floats
     ) -> EpochRecord:
         steps = trained.steps_done
         last = bool(trained.diverged) or steps == self.timetable.total_steps
@@ -286,7 +336,6 @@ class _Sweep:
         val_loss = float(losses.mean()) if scored else float("nan")
         labels = self.examples.labels[self.examples.val]
         rate = self.cells[self.timetable.phase_at(steps - 1), place] * self.timetable.factor(steps - 1)
-        frozen = (None,) * self.head
         return EpochRecord(
             epoch=epoch,
             epochs_done=steps / self.steps_per_epoch,
@@ -299,9 +348,9 @@ class _Sweep:
             predicted=metrics.pack_classes(predicted),
             losses=metrics.pack_losses(losses) if last and self.metric == "log_loss" else "",
             n_val=len(labels),
-            rates=(*frozen, float(rate)),
-            grad_norms=(*frozen, _over(np.median, trained.norms)),
-            grad_norms_max=(*frozen, _over(np.max, trained.norms)),
+            rates=self._by_column(float(rate)),
+            grad_norms=self._by_column(trained.norm_by(np.median)),
+            grad_norms_max=self._by_column(trained.norm_by(np.max)),
             work=self.progress.work_alone,
             seconds=self.progress.seconds,
             epochs_since_unfreeze=(steps - self.timetable.last_unfreeze) / self.steps_per_epoch,
@@ -324,6 +373,7 @@ class _Sweep:
                 "work": progress.work,
                 "work_alone": progress.work_alone,
                 "seconds": progress.seconds,
+                "watches": [watch.state() for watch in self.watches],
             },
         )
 
@@ -333,6 +383,8 @@ class _Sweep:
         if state.pop("run", None) != self._digest:
             raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
         heads = state.pop("heads")
+        for watch, seen in zip(self.watches, state.pop("watches"), strict=True):
+            watch.restore(seen)
         records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
         self.progress = _Progress(records=records, **state)
         if self.progress.going and len(self.progress.going) < len(self.members):
@@ -381,76 +433,6 @@ class _Inputs:
         assert features is not None
         self._direct = len(rows) == 1 and features.shape == rows[0].shape and torch.equal(features, rows[0])
         return features
-
-
-@dataclass
-class _Trained:
-    """The steps of one epoch, by head."""
-
-    first: int
-    sizes: Ids
-    """Images by step."""
-
-    losses: Floats
-    """(steps, heads), NaN from the step on at which a head diverged."""
-
-    norms: Floats
-    """(steps, heads), NaN where there is none that is finite."""
-
-    hits: Floats
-    diverged: list[str]
-    """By head, why it cannot go on; empty where it can."""
-
-    ends: list[int]
-    """By head, the step after its last one."""
-
-    starts: Floats = field(default_factory=lambda: np.zeros((0, 0)))
-    """Losses over the first steps of the phase that the epoch begins in, (steps, heads)."""
-
-    @classmethod
-    def of_steps(cls, first: int, sizes: Ids, losses: Floats, norms: Floats, hits: Floats) -> "_Trained":
-        """Find where heads diverged; what a head did after that does not count."""
-        steps, heads = losses.shape
-        diverged, ends = [""] * heads, [first + steps] * heads
-        losses, norms = losses.copy(), np.where(np.isfinite(norms), norms, np.nan)
-        bad = ~np.isfinite(losses) | np.isnan(norms)
-        for head in np.flatnonzero(bad.any(axis=0)):
-            step = int(bad[:, head].argmax())
-            what = "gradient" if np.isfinite(losses[step, head]) else "loss"
-            diverged[head], ends[head] = f"non-finite {what} at step {first + step}", first + step + 1
-            losses[step:, head] = norms[step:, head] = np.nan
-        return cls(first, sizes, losses, norms, hits, diverged, ends)
-
-    def of(self, head: int) -> "_OfHead":
-        """Give the steps of one head."""
-        broken = bool(self.diverged[head])
-        n = int(self.sizes.sum())
-        starts = self.starts[:, head]
-        starts = starts[np.isfinite(starts)]
-        return _OfHead(
-            steps_done=self.ends[head],
-            mean_loss=float("nan") if broken else float(self.losses[:, head] @ self.sizes) / n,
-            top1=None if broken else int(self.hits[:, head].sum()) / n,
-            start_loss=float(starts.mean()) if len(starts) else float("nan"),
-            norms=self.norms[np.isfinite(self.norms[:, head]), head],
-            diverged=self.diverged[head],
-        )
-
-
-@dataclass(frozen=True)
-class _OfHead:
-    """One epoch of one head; fields as in ``EpochRecord``."""
-
-    steps_done: int
-    mean_loss: float
-    top1: float | None
-    start_loss: float
-    norms: Floats
-    diverged: str
-
-
-def _over(summary: Any, norms: Floats) -> float | None:
-    return float(summary(norms)) if len(norms) else None
 
 
 def _linear_head(model: nn.Module, columns: Columns) -> nn.Linear | None:

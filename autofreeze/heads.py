@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autofreeze.regime import Regime
-from autofreeze.steps import autocast
+from autofreeze.steps import autocast, wide
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,14 @@ class HeadStack:
         places = targets.view(-1, 1, 1).expand(len(targets), len(self), 1)
         losses = logits.log_softmax(2).gather(2, places).neg_().squeeze(2)
         return logits.argmax(2), losses.double()
+
+    @torch.no_grad()
+    def norms(self) -> Tensor:
+        """2-norm of the parameters by head, (heads,)."""
+        kind = wide(self._device)
+        flat = [value.view(len(self), -1) for value in self._values]
+        squares = [torch.linalg.vector_norm(one, dim=1).to(kind).square_() for one in flat]
+        return torch.stack(squares).sum(0).sqrt_()
 
     def select(self, kept: Sequence[int]) -> None:
         """Go on with some of the heads alone.

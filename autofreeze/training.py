@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from autofreeze import cost, metrics, views
@@ -26,6 +26,7 @@ from autofreeze.seeds import derive
 from autofreeze.signals import DRIFT_IMAGES, Signals
 from autofreeze.stability import Watch, Watcher
 from autofreeze.steps import Forward, Stepper, autocast
+from autofreeze.tallies import Tally
 from autofreeze.values import digest_of
 
 EVAL_CHUNK = 256
@@ -187,13 +188,13 @@ class _Run:
         self.progress.records.append(record)
         return record
 
-    def _train(self, epoch: int) -> "_Trained":
+    def _train(self, epoch: int) -> Tally:
         """Train one epoch, a phase after the other."""
         first = epoch * self.steps_per_epoch
         end = self.timetable.epoch_ends[epoch]
         order = self.examples.train[views.order(derive(self.seed, "order"), epoch, len(self.examples.train))]
         batches = views.batches(order, self.regime.batch_size)
-        trained = _Trained(np.full((end - first, len(self.columns.groups)), np.nan), first)
+        trained = Tally(np.full((end - first, len(self.columns.groups)), np.nan), first)
         while not trained.diverged and trained.steps_done < end:
             start = trained.steps_done
             phase = self.timetable.phase_at(start)
@@ -205,7 +206,7 @@ class _Run:
         return trained
 
     def _train_span(
-        self, start: int, batches: Sequence[NDArray[np.int64]], epoch: int, trained: "_Trained"
+        self, start: int, batches: Sequence[NDArray[np.int64]], epoch: int, trained: Tally
     ) -> None:
         """Train on batches of one phase; ends early where the run diverges, or its watch says so."""
         stage = self._stage()
@@ -316,7 +317,7 @@ class _Run:
     def _record(
         self,
         epoch: int,
-        trained: "_Trained",
+        trained: Tally,
         predicted: NDArray[np.int64],
         losses: NDArray[np.float64],
         signals: dict[str, Any],
@@ -386,66 +387,6 @@ class _Run:
         if records:
             self.bound.start_step(records[-1].step - 1)
         self.bound.optimizer.load_state_dict(optimizer)
-
-
-@dataclass
-class _Trained:
-    """Sums over the steps of one epoch."""
-
-    norms: NDArray[np.float64]
-    """(steps, columns), NaN where frozen."""
-
-    first_step: int
-    loss_sum: float = 0.0
-    images: int = 0
-    start_losses: list[float] = field(default_factory=list)
-    """Losses of the first steps of the phase that the epoch begins in; a later phase has its own list."""
-
-    targets: list[Tensor] = field(default_factory=list)
-    """Classes of the images, by step; like ``predicted`` left on the device, so that no step waits for it."""
-
-    predicted: list[Tensor] = field(default_factory=list)
-
-    diverged: str = ""
-    steps_done: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.steps_done = self.first_step
-
-    def keep_norms(self, start: int, trains: NDArray[np.bool_], norms: Sequence[Sequence[float]]) -> None:
-        """Keep the norms of the steps from ``start`` on; a step whose loss was not finite has none."""
-        taken = [own for own in norms if len(own)]
-        if taken:
-            first = start - self.first_step
-            self.norms[first : first + len(taken), trains] = taken
-
-    def add(self, loss: float, targets: Tensor, predicted: Tensor) -> None:
-        self.loss_sum += loss * len(targets)
-        self.images += len(targets)
-        self.targets.append(targets)
-        self.predicted.append(predicted)
-
-    @property
-    def mean_loss(self) -> float:
-        return self.loss_sum / self.images if self.images and not self.diverged else float("nan")
-
-    @property
-    def phase_start_loss(self) -> float:
-        return float(np.mean(self.start_losses)) if self.start_losses else float("nan")
-
-    @property
-    def top1(self) -> float | None:
-        if not self.images or self.diverged:
-            return None
-        return int((torch.cat(self.predicted) == torch.cat(self.targets)).sum()) / self.images
-
-    def norms_by(self, summary: Any) -> tuple[float | None, ...]:
-        """Summarise the finite norms of each column; None where there are none."""
-        finite = np.where(np.isfinite(self.norms), self.norms, np.nan)
-        return tuple(
-            float(summary(finite[:, column])) if np.isfinite(finite[:, column]).any() else None
-            for column in range(finite.shape[1])
-        )
 
 
 def evaluate(

@@ -71,14 +71,26 @@ def groups(backbone):
 def assert_follows(record, alone):
     for name in ("train_loss", "phase_start_loss", "val_loss"):
         assert getattr(record, name) == pytest.approx(getattr(alone, name), rel=RTOL, abs=ATOL)
-    for name in ("rates", "grad_norms", "grad_norms_max"):
+    for name in ("rates", "grad_norms", "grad_norms_max", "weight_norms"):
         for ours, theirs in zip(getattr(record, name), getattr(alone, name), strict=True):
             assert ours == (None if theirs is None else pytest.approx(theirs, rel=10 * RTOL, abs=ATOL))
+    assert_same_thaws(record.thaws, alone.thaws)
+    assert record.drift == alone.drift == 0.0
     exact = ("epoch", "epochs_done", "step", "n_val", "work", "epochs_since_unfreeze", "diverged", "last")
     for name in exact:
         assert getattr(record, name) == pytest.approx(getattr(alone, name)), name
     assert record.value == pytest.approx(alone.value, abs=1 / record.n_val + 1e-9)
     assert record.train_top1 == pytest.approx(alone.train_top1, abs=1 / 23 + 1e-9)
+
+
+def assert_same_thaws(ours, theirs):
+    assert [(one.step, one.columns) for one in ours] == [(one.step, one.columns) for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=RTOL)
+        for name in ("grad_norms", "weight_norms"):
+            *frozen, head = getattr(one, name)
+            assert frozen == list(getattr(other, name)[:-1])
+            assert head == pytest.approx(getattr(other, name)[-1], rel=10 * RTOL)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -103,7 +115,7 @@ def test_every_head_follows_the_curve_that_it_has_alone(sweep, groups, optimizer
     assert np.mean(agreed) > 0.95
 
 
-@pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet"])
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet", "mobilenetv3_small_050"])
 @pytest.mark.parametrize("whole", [False, True], ids=["cut", "whole"])
 def test_the_first_steps_agree_tightly_whatever_the_model(sweep, backbone, name, whole):
     heads = members(backbone(name).groups.names, [1e-3, 3e-3], epochs=0.34)
@@ -239,6 +251,7 @@ def test_without_validation_images_there_is_no_sweep(sweep, groups):
         ("test_efficientnet", ""),
         ("test_convnext", ""),
         ("test_maxvit", ""),
+        ("mobilenetv3_small_050", ""),
         ("deit_tiny_distilled_patch16_224", "its head is more than one linear layer"),
     ],
 )
