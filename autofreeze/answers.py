@@ -14,8 +14,9 @@ from autofreeze.confirmation import Confirmation, arm_of
 from autofreeze.figures import error_of, lead, name_of_trial, shown_mean, shown_value
 from autofreeze.intervals import Interval
 from autofreeze.looks import Comparison, Decision, decide
-from autofreeze.phrases import counted, figure, lead_span, lead_words, listed, margin
+from autofreeze.phrases import counted, listed
 from autofreeze.results import Ending, StudyResult, TrialResult, rank
+from autofreeze.scale import Scale
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value
 
@@ -184,9 +185,9 @@ def answer(question: Question, result: StudyResult) -> Answer:
 def _own_side(question: Question, result: StudyResult, best: TrialResult, own: str) -> Side:
     found = result.confirmation
     candidate = found.winner if found is not None else None
-    value = shown_value(result.metric, best)
+    value = shown_value(result.scale, best)
     if candidate is not None:
-        value = shown_mean(result.metric, candidate)
+        value = shown_mean(result.scale, candidate)
     run, complete = _trials_of(question, result, own)
     return Side(
         kind=question.kinds[own],
@@ -226,7 +227,7 @@ def _other_side(question: Question, result: StudyResult, best: TrialResult, kind
                 update={
                     "trial": nearest.against,
                     "name": name_of_trial(by_number[nearest.against]),
-                    "value": shown_mean(result.metric, found.candidate(nearest.against)),
+                    "value": shown_mean(result.scale, found.candidate(nearest.against)),
                     "basis": "fresh seeds",
                     "lead": interval.estimate,
                     "low": interval.low,
@@ -241,9 +242,9 @@ def _other_side(question: Question, result: StudyResult, best: TrialResult, kind
         update={
             "trial": top.number,
             "name": name_of_trial(top),
-            "value": shown_value(result.metric, top),
+            "value": shown_value(result.scale, top),
             "basis": "search",
-            "lead": lead(result.metric, best, top),
+            "lead": lead(result.scale, best, top),
         }
     )
 
@@ -328,13 +329,17 @@ def _sentence(
     if not reached:
         return "; ".join([f"{mine.kind}, with {mine.name}, and nothing to compare it with", *lost])
     if not compared:
-        told = [f"{mine.kind}, {_in_search(mine)}", *(_told_from_search(result, side) for side in reached)]
+        told = [
+            f"{mine.kind}, {_in_search(result.scale, mine)}",
+            *(_told_from_search(result, side) for side in reached),
+        ]
         return "from the search alone, unconfirmed: " + "; ".join([*told, *lost])
     found = result.confirmation
     assert found is not None
-    told = [_told(found, result.metric, side) for side in compared.values()]
+    told = [_told(found, result.scale, side) for side in compared.values()]
     told += [
-        f"unconfirmed against {side.kind}, of which none was a candidate (in the search {_in_search(side)})"
+        f"unconfirmed against {side.kind}, of which none was a candidate "
+        f"(in the search {_in_search(result.scale, side)})"
         for kind, side in tried.items()
         if side.value is not None and kind not in compared
     ]
@@ -351,33 +356,33 @@ def _heads_of(trials: Sequence[TrialResult]) -> int:
     return sum(max(len(trial.members), 1) for trial in trials)
 
 
-def _in_search(side: Side) -> str:
+def _in_search(scale: Scale, side: Side) -> str:
     run = f" of {side.trials} run" if side.trials > side.complete else ""
     heads = f", {side.heads} heads in all" if side.heads > side.complete else ""
-    return f"{side.name} at {figure(side.value)}, the best of {side.complete} complete{run}{heads}"
+    return f"{side.name} at {scale.figure(side.value)}, the best of {side.complete} complete{run}{heads}"
 
 
 def _told_from_search(result: StudyResult, side: Side) -> str:
     best = result.best
     assert best is not None
     error = _error_of_lead(result, best, side)
-    told = f"{side.kind}, {_in_search(side)}: {lead_words(result.metric, side.lead)}"
+    told = f"{side.kind}, {_in_search(result.scale, side)}: {result.scale.lead(side.lead)}"
     if error is None:
         return f"{told}, how surely is not known"
-    width = margin(result.metric, round(NOT_BY_LUCK * error, 3))
+    width = result.scale.margin(round(NOT_BY_LUCK * error, 3))
     if _by_search(result, best, side) == "better":
         return f"{told}, more than luck alone gives ({width})"
     return f"{told}, which luck gives too (up to {width})"
 
 
-def _told(found: Confirmation, metric: str, side: Side) -> str:
+def _told(found: Confirmation, scale: Scale, side: Side) -> str:
     """Say how the winner compares with the best candidate of another kind."""
     assert side.lead is not None
     assert side.low is not None
     assert side.high is not None
-    by = f"{lead_words(metric, side.lead)} ({lead_span(metric, side.low, side.high)})"
+    by = f"{scale.lead(side.lead)} ({scale.lead_span(side.low, side.high)})"
     whom = f"{side.kind}, with {side.name}"
-    within = margin(metric, found.delta)
+    within = scale.margin(found.delta)
     if side.decision == "better":
         small = f", by less than {within}" if side.high <= found.delta else ""
         return f"better than {whom}: {by}{small}"

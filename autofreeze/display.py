@@ -11,10 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from autofreeze.figures import shown_value
 from autofreeze.job import EpochRecord
 from autofreeze.looks import Look
-from autofreeze.phrases import figure, printable
+from autofreeze.phrases import printable
 from autofreeze.report.confirming import look_lines
 from autofreeze.report.words import duration
 from autofreeze.results import Ending, TrialResult, rank
+from autofreeze.scale import Scale
 
 if TYPE_CHECKING:
     from autofreeze.live import LiveTrial
@@ -47,7 +48,7 @@ class Display:
         )
         self._bars: dict[str, TaskID] = {}
         self._doing, self._since, self._told = "", 0.0, 0.0
-        self._metric = "top1"
+        self._scale = Scale.of("top1")
 
     @contextmanager
     def shown(self) -> Iterator["Display"]:
@@ -73,15 +74,15 @@ class Display:
         if done == total:
             self._doing = ""  # the next of its kind begins anew
 
-    def begin(self, trials: int, results: tuple[TrialResult, ...], metric: str = "top1") -> None:
+    def begin(self, trials: int, results: tuple[TrialResult, ...], scale: Scale | None = None) -> None:
         """Turn to the search on one data set.
 
         Args:
             trials: Trials in all.
             results: Those of an earlier session.
-            metric: What trials are judged by; a log loss is shown as itself.
+            scale: Of the metric that trials are judged by; top-1 when left out.
         """
-        self._metric = metric
+        self._scale = scale or Scale.of("top1")
         self._trials, self._ended, self._ended_here, self._best = trials, 0, 0, None
         self._began = time.monotonic()
         for bar in self._bars.values():
@@ -118,7 +119,7 @@ class Display:
 
     def looked(self, look: Look) -> None:
         """Write what a look has found."""
-        for line in look_lines(look, self._metric):
+        for line in look_lines(look, self._scale):
             self.tell(line)
 
     def _note(self, result: TrialResult) -> None:
@@ -138,7 +139,7 @@ class Display:
         return f"trial {result.number:>3}/{self._trials}  {name:<14} {ended}"
 
     def _value(self, result: TrialResult) -> str:
-        return figure(shown_value(self._metric, result))
+        return self._scale.figure(shown_value(self._scale, result))
 
     def _left(self) -> str:
         remaining = self._trials - self._ended

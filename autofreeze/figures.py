@@ -5,19 +5,20 @@ import math
 from autofreeze import recipes
 from autofreeze.confirmation import Candidate
 from autofreeze.cost import run_work
-from autofreeze.phrases import loss_of, standard_error
+from autofreeze.phrases import standard_error
 from autofreeze.results import StudyResult, TrialResult
+from autofreeze.scale import Scale
 from autofreeze.values import Value
 
 
-def shown_value(metric: str, trial: TrialResult) -> float | None:
+def shown_value(scale: Scale, trial: TrialResult) -> float | None:
     """Give what people read as the trial's value: the log loss itself where that is the metric."""
-    return loss_of(trial.value) if metric == "log_loss" and trial.value is not None else trial.value
+    return None if trial.value is None else scale.shown(trial.value)
 
 
-def shown_mean(metric: str, candidate: Candidate) -> float | None:
+def shown_mean(scale: Scale, candidate: Candidate) -> float | None:
     """Give what people read as a candidate's mean; of a log loss it is kept with its sign turned."""
-    return -candidate.mean if metric == "log_loss" and candidate.mean is not None else candidate.mean
+    return None if candidate.mean is None else scale.shown_mean(candidate.mean)
 
 
 def error_of(result: StudyResult, trial: TrialResult) -> float | None:
@@ -25,18 +26,16 @@ def error_of(result: StudyResult, trial: TrialResult) -> float | None:
 
     Metrics that weigh classes alike rest on fewer images than were scored: ``data["effective_images"]``.
     """
-    if trial.value is None or not trial.n_val or result.metric == "log_loss":
+    if trial.value is None or not trial.n_val or result.scale.unit != "points":
         return None
     return standard_error(trial.value, result.data.get("effective_images", trial.n_val))
 
 
-def lead(metric: str, best: TrialResult, trial: TrialResult) -> float | None:
+def lead(scale: Scale, best: TrialResult, trial: TrialResult) -> float | None:
     """By how much the best trial is better than another, in the metric's unit."""
     if trial is best or best.value is None or trial.value is None:
         return None
-    if metric == "log_loss":
-        return loss_of(trial.value) - loss_of(best.value)
-    return best.value - trial.value
+    return scale.merit(best.value) - scale.merit(trial.value)
 
 
 def name_of_trial(trial: TrialResult) -> str:
@@ -78,14 +77,7 @@ class Shown(Value):
     high: float | None
 
 
-def shown_candidate(metric: str, candidate: Candidate) -> Shown:
+def shown_candidate(scale: Scale, candidate: Candidate) -> Shown:
     """Give a candidate's mean and interval as people read them, no end beyond what can be; see above."""
-    low, high, most = candidate.low, candidate.high, 1.0
-    if metric == "log_loss":
-        low, high = (None if end is None else -end for end in (high, low))
-        most = math.inf
-    return Shown(
-        mean=shown_mean(metric, candidate),
-        low=None if low is None else max(low, 0.0),
-        high=None if high is None else min(high, most),
-    )
+    low, high = scale.shown_ends(candidate.low, candidate.high)
+    return Shown(mean=shown_mean(scale, candidate), low=low, high=high)

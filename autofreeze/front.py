@@ -53,8 +53,8 @@ def front_of(result: StudyResult) -> tuple[FrontPoint, ...]:
 def _point(result: StudyResult, trial: TrialResult, work: float) -> FrontPoint:
     full, found = work_of_full(result), result.confirmation
     candidates = found.candidates if found is not None and found.chosen is not None else ()
-    mean = next((shown_mean(result.metric, one) for one in candidates if one.trial == trial.number), None)
-    value = shown_value(result.metric, trial)
+    mean = next((shown_mean(result.scale, one) for one in candidates if one.trial == trial.number), None)
+    value = shown_value(result.scale, trial)
     assert value is not None
     return FrontPoint(
         trial=trial.number,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from autofreeze import metrics
 from autofreeze.job import EpochRecord, Job
-from autofreeze.looks import Unit
+from autofreeze.scale import Scale, Unit
 from autofreeze.scoring import FreshRuns, FreshTables, Score
 
 
@@ -52,7 +52,7 @@ class ImageScoring:
     @property
     def unit(self) -> Unit:
         """Percentage points, or nats of the log loss."""
-        return unit_of(self.metric)
+        return Scale.of(self.metric).unit
 
     def effective_examples(self, fold: int) -> float:
         """Give how many images the metric rests on; see ``metrics.effective_images``."""
@@ -108,7 +108,7 @@ class FreshImageScoring:
     @property
     def unit(self) -> Unit:
         """Percentage points, or nats of the log loss."""
-        return unit_of(self._metric)
+        return Scale.of(self._metric).unit
 
     def sizes(self, job: Job) -> tuple[int, int]:
         """Give the images that a job trains on and is scored on."""
@@ -162,11 +162,6 @@ class FreshImageScoring:
         if job.seed not in self._splits:
             self._splits[job.seed] = self._split_of(job)
         return self._splits[job.seed]
-
-
-def unit_of(metric: metrics.MetricName) -> Unit:
-    """Say what a difference is told in."""
-    return "nats" if metric == "log_loss" else "points"
 
 
 def _predicted(ends: Sequence[EpochRecord]) -> NDArray[np.int64]:

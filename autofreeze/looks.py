@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autofreeze.errors import ConfigError
 from autofreeze.intervals import Interval, mean_interval, paired_interval
+from autofreeze.scale import Unit, number
 from autofreeze.values import Value
 
 LOOKS = (6, 12, 24)
@@ -31,7 +32,6 @@ partly by luck with the same images.
 NO_BETTER_THAN = 1.0
 """Standard errors within which the simpler and cheaper schedule wins."""
 
-Unit = Literal["points", "nats"]
 Decision = Literal["better", "worse", "no difference", "undecided"]
 
 
@@ -184,7 +184,7 @@ def take_look(
         delta: Half-width of *no difference*, in the metric's unit.
         overlap: Validation images by training images; 0 where all seeds have the same split.
         strata: Class of each image where the metric weighs classes alike; see ``intervals``.
-        unit: What a lead is told in: percentage points, or nats.
+        unit: What a lead is told in.
     """
     first = seeds == LOOKS[0]
     earlier = LOOKS[max(LOOKS.index(seeds) - 1, 0)]
@@ -318,5 +318,7 @@ def _left_behind(
 
 def _lead_words(interval: Interval, unit: Unit) -> str:
     ends = interval.estimate, interval.low, interval.high
+    if unit == "plain":
+        return f"{number(ends[0], 3)} ({' to '.join(number(end, 3) for end in ends[1:])})"
     lead, low, high = (f"{end:.3f}" if unit == "nats" else f"{100 * end:.1f}" for end in ends)
     return f"{lead} {unit} ({low} to {high})"

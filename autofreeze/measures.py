@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from autofreeze.confirmation import Candidate, Confirmation
 from autofreeze.figures import name_of_trial, shown_mean, shown_value, work_of_full, work_of_run
 from autofreeze.metrics import BY_CLASS
-from autofreeze.phrases import counted, figure, lead_words, listed, loss_of, margin, points, printable
+from autofreeze.phrases import counted, listed, printable
 from autofreeze.results import Ending, StudyResult, TrialResult, rank
+from autofreeze.scale import Scale, figure, points
 from autofreeze.values import Value
 
 UNEVEN = 2.0
@@ -106,7 +107,7 @@ def optimism_of(result: StudyResult) -> float | None:
     winner = None if found is None else found.winner
     if best is None or winner is None or winner.mean is None or best.value is None:
         return None
-    return (-loss_of(best.value) if result.metric == "log_loss" else best.value) - winner.mean
+    return result.scale.merit(best.value) - winner.mean
 
 
 def tell_optimism(result: StudyResult, optimism: float | None) -> str:
@@ -114,9 +115,10 @@ def tell_optimism(result: StudyResult, optimism: float | None) -> str:
     best, found = result.best, result.confirmation
     if optimism is None or best is None or found is None or found.winner is None:
         return ""
+    scale = result.scale
     return (
-        f"the search had the winner at {figure(shown_value(result.metric, best))}, fresh seeds at "
-        f"{figure(shown_mean(result.metric, found.winner))}: {lead_words(result.metric, optimism)}"
+        f"the search had the winner at {scale.figure(shown_value(scale, best))}, fresh seeds at "
+        f"{scale.figure(shown_mean(scale, found.winner))}: {scale.lead(optimism)}"
     )
 
 
@@ -295,18 +297,18 @@ def robustness_of(result: StudyResult) -> tuple[Robustness, ...]:
             groups.setdefault((one.recipe, False), []).append(one)
     for name in dict.fromkeys(one.baseline for one in trials if one.tuned):
         groups[(name or "", True)] = [one for one in trials if one.baseline == name]
-    top = max((value for one in trials if (value := _merit(result.metric, one)) is not None), default=None)
+    top = max((value for one in trials if (value := _merit(result.scale, one)) is not None), default=None)
     if top is None:
         return ()
     return tuple(
-        _robust(result.metric, name, tuned, members, top)
+        _robust(result.scale, name, tuned, members, top)
         for (name, tuned), members in groups.items()
         if len(members) >= FEWEST_TRIALS and any(one.value is not None for one in members)
     )
 
 
-def _robust(metric: str, name: str, tuned: bool, members: Sequence[TrialResult], top: float) -> Robustness:
-    merits = [value for one in members if (value := _merit(metric, one)) is not None]
+def _robust(scale: Scale, name: str, tuned: bool, members: Sequence[TrialResult], top: float) -> Robustness:
+    merits = [value for one in members if (value := _merit(scale, one)) is not None]
     return Robustness(
         name=name,
         tuned=tuned,
@@ -316,14 +318,12 @@ def _robust(metric: str, name: str, tuned: bool, members: Sequence[TrialResult],
     )
 
 
-def _merit(metric: str, trial: TrialResult) -> float | None:
+def _merit(scale: Scale, trial: TrialResult) -> float | None:
     """Give a trial's value in the metric's unit, more being better."""
-    if trial.value is None:
-        return None
-    return -loss_of(trial.value) if metric == "log_loss" else trial.value
+    return None if trial.value is None else scale.merit(trial.value)
 
 
-def tell_robustness(metric: str, found: Sequence[Robustness]) -> str:
+def tell_robustness(scale: Scale, found: Sequence[Robustness]) -> str:
     """Say how many trials of each recipe came near the best."""
     if not found:
         return ""
@@ -332,7 +332,7 @@ def tell_robustness(metric: str, found: Sequence[Robustness]) -> str:
         f"({one.near_best})"
         for one in found
     ]
-    near = f"trials within {margin(metric, NEAR_BEST)} of their recipe's best (of the best of all)"
+    near = f"trials within {scale.margin(NEAR_BEST)} of their recipe's best (of the best of all)"
     return f"{near}, pruned ones counted as not: {', '.join(told)}"
 
 
@@ -357,7 +357,7 @@ def test_scores_of(result: StudyResult) -> tuple[TestScore, ...]:
             TestScore(
                 trial=one.trial,
                 name=name_of_trial(trials[one.trial]),
-                value=loss_of(one.test_value) if result.metric == "log_loss" else one.test_value,
+                value=result.scale.shown(one.test_value),
                 low=low,
                 high=high,
             )
@@ -391,7 +391,7 @@ def tell_test(result: StudyResult) -> str:
     told = f"test split read {times}, {images}, {models} of each schedule, after every choice"
     if result.metric == "top1":
         told += "; intervals are binomial, for new images"
-    if result.metric != "log_loss" and 1 / found.test_images > NEAR_BEST:
+    if result.scale.unit == "points" and 1 / found.test_images > NEAR_BEST:
         told += (
             f"; {counted(found.test_images, 'test image')} can tell nothing finer than "
             f"{100 / found.test_images:.2g} pt"

@@ -1,6 +1,5 @@
 """How schedules, figures and differences are written, wherever they are told."""
 
-import math
 from collections.abc import Iterable
 
 from autofreeze.recipes import name_of
@@ -60,33 +59,9 @@ def _span(rates: set[float]) -> str:
     return format_rate(low) if low == high else f"{format_rate(low)} to {format_rate(high)}"
 
 
-def points(difference: float) -> str:
-    """Write a difference of shares in percentage points, with its sign."""
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"
-
-
 def standard_error(value: float, n: float) -> float:
     """Binomial standard error of a share of ``n`` images."""
     return float((max(value * (1 - value), 0.0) / n) ** 0.5) if n else float("nan")
-
-
-def loss_of(value: float) -> float:
-    """Give the mean log loss, in nats, that a stored value of the metric ``log_loss`` stands for."""
-    return -math.log(value) if value > 0 else math.inf
-
-
-def figure(value: float | None, error: float | None = None) -> str:
-    """Write a measured value: ``0.810 ± 0.020``, and a dash where there is none."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" + (f" ± {error:.3f}" if error is not None else "")
-
-
-def lead_words(metric: str, difference: float | None) -> str:
-    """Write by how much one schedule is better: ``+6.0 pt`` of a share, ``+0.052 nat`` of a loss."""
-    if difference is None:
-        return ""
-    return f"{difference:+.3f} nat" if metric == "log_loss" else f"{points(difference)} pt"
 
 
 def printable(text: str) -> str:
@@ -111,22 +86,3 @@ def listed(words: Iterable[str]) -> str:
     """Join words as a sentence does: ``a``, ``a and b``, ``a, b and c``."""
     *first, last = list(words) or [""]
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def margin(metric: str, size: float) -> str:
-    """Write a width without a sign: ``1 pt`` of a share, ``0.01 nat`` of a loss."""
-    return f"{size:.3g} nat" if metric == "log_loss" else f"{100 * size:.3g} pt"
-
-
-def lead_span(metric: str, low: float, high: float) -> str:
-    """Write an interval of a lead: ``+0.4 to +3.8``, in the unit of :func:`lead_words`."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "how far off is not known"
-    unit = 1.0 if metric == "log_loss" else 100.0
-    digits = 3 if metric == "log_loss" else 1
-    return " to ".join(f"{round(unit * end, digits) + 0.0:+.{digits}f}" for end in (low, high))
-
-
-def value_span(low: float, high: float) -> str:
-    """Write an interval of a value: ``0.835 to 0.869``; a dash where it has no ends."""
-    return f"{low:.3f} to {high:.3f}" if math.isfinite(low) and math.isfinite(high) else "–"

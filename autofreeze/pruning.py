@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autofreeze.job import EpochRecord
+from autofreeze.scale import Unit, number
 from autofreeze.stability import why_unstable
 
 MIN_PEERS = 5
@@ -145,25 +146,24 @@ def _value_at_age(run: Sequence[Point], age: float) -> float | None:
     return values[-1] if values and reached else None
 
 
-def judge_fold(
-    merits: NDArray[np.float64], best: NDArray[np.float64], *, unit: Literal["points", "nats"] = "points"
-) -> Decision:
+def judge_fold(merits: NDArray[np.float64], best: NDArray[np.float64], *, unit: Unit = "points") -> Decision:
     """Judge a trial between two folds, paired over the images of the folds it has finished.
 
     Args:
         merits: The trial's metric shared out to the images, (n,), as ``metrics.merits`` does it: their mean
             is the metric. For log loss the negative losses themselves.
         best: The same for the best complete trial so far, (n,).
-        unit: What a difference is told in: percentage points, or nats.
+        unit: What a difference is told in.
     """
     difference = merits - best
     mean = float(difference.mean())
     error = float(difference.std()) / math.sqrt(len(difference))
     if mean < -BEHIND * error and mean < 0:
-        lead = (
-            f"{-mean:.3f} ± {error:.3f} nats"
-            if unit == "nats"
-            else f"{-100 * mean:.1f} ± {100 * error:.1f} points"
-        )
-        return Unpromising(f"behind the best by {lead} on the same {len(difference)} images")
+        lead = {
+            "nats": f"{-mean:.3f} ± {error:.3f} nats",
+            "points": f"{-100 * mean:.1f} ± {100 * error:.1f} points",
+            "plain": f"{number(-mean, 3)} ± {number(error, 3)}",
+        }
+        what = "examples" if unit == "plain" else "images"
+        return Unpromising(f"behind the best by {lead[unit]} on the same {len(difference)} {what}")
     return Go()

@@ -12,6 +12,7 @@ from autofreeze.confirmation import Confirmation
 from autofreeze.job import EpochRecord, Thaw, settings_digest, sweep_digest
 from autofreeze.plan import Plan
 from autofreeze.regime import Regime
+from autofreeze.scale import Direction, Scale
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value
 
@@ -149,6 +150,12 @@ class StudyResult(Value):
     """What could not be computed once for all trials, and why, in sentences."""
 
     metric: str
+    kind: Literal["images", "own"] = "images"
+    """Whether images were classified, or a training of the user's own was searched."""
+
+    direction: Direction = "maximize"
+    """Of the metric as people read it; ``minimize`` only in a search of the user's own training."""
+
     seconds: float
     cut_short: str = ""
     """What ended the search before its time, such as ``interrupted``; ``under way`` while it runs; empty when
@@ -166,6 +173,13 @@ class StudyResult(Value):
     def _plan_with_ranges(cls, plan: Any) -> Any:
         """Pass over the plan of an earlier version: it held one figure where there are ranges now."""
         return None if isinstance(plan, dict) and "stored" not in plan else plan
+
+    @property
+    def scale(self) -> Scale:
+        """How values of the metric are kept and read."""
+        if self.kind == "own":
+            return Scale(metric=self.metric, unit="plain", direction=self.direction)
+        return Scale.of(self.metric)
 
     @property
     def best(self) -> TrialResult | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autofreeze.job import EpochRecord, Job
-from autofreeze.looks import Unit
+from autofreeze.scale import Unit
 from autofreeze.stability import why_unstable
 from autofreeze.values import Value
 

@@ -31,6 +31,7 @@ from autofreeze.report.plan import plan_lines
 from autofreeze.report.words import conditions, found
 from autofreeze.results import UNDER_WAY, Ending, StudyResult, TrialResult
 from autofreeze.run import RunFolder, check_same_study, check_usable
+from autofreeze.scale import Scale
 from autofreeze.schedule import Schedule
 from autofreeze.searchoptions import LONGEST, Decided
 from autofreeze.seeds import derive
@@ -137,7 +138,7 @@ class SearchSession:
             study = self._study(folder, watcher)
             watcher.after_trial = lambda: self._write(study.results, UNDER_WAY)
             if self.display:
-                self.display.begin(self.options.trials, study.results, self.bench.metric)
+                self.display.begin(self.options.trials, study.results, Scale.of(self.bench.metric))
                 data = data_facts(self.bench)
                 for line in (*conditions(data, backbone_facts(self.bench)), *found(data)):
                     self.display.tell(line)

@@ -29,19 +29,10 @@ from autofreeze.measures import (
     test_scores_of,
     work_of,
 )
-from autofreeze.phrases import (
-    capitalised,
-    counted,
-    figure,
-    lead_span,
-    lead_words,
-    listed,
-    margin,
-    sentence,
-    value_span,
-)
+from autofreeze.phrases import capitalised, counted, listed, sentence
 from autofreeze.reach import at_edge, not_searched
 from autofreeze.results import Ending, StudyResult
+from autofreeze.scale import Scale
 from autofreeze.values import Value
 
 Standing = Literal["confirmed", "not concluded", "unconfirmed", "none"]
@@ -106,7 +97,7 @@ def verdict_of(result: StudyResult) -> Verdict:
         Note(topic="optimism", sentence=tell_optimism(result, optimism)),
         Note(topic="views", sentence=tell_views(result)),
         Note(topic="gap", sentence=tell_gaps(gaps)),
-        Note(topic="robustness", sentence=tell_robustness(result.metric, robust)),
+        Note(topic="robustness", sentence=tell_robustness(result.scale, robust)),
         Note(topic="work", sentence=tell_work(result, work)),
     ]
     return Verdict(
@@ -152,7 +143,7 @@ def headline(result: StudyResult) -> str:
         return f"{which} was completed, so there is no best schedule"
     if found is None or found.chosen is None:
         return f"best schedule found (unconfirmed): {sentence(best.schedule)}"
-    told = f"{sentence(best.schedule)}; {_value(result.metric, found.candidate(found.chosen))}"
+    told = f"{sentence(best.schedule)}; {_value(result.scale, found.candidate(found.chosen))}"
     against = _against(result, found)
     if not found.concluded:
         how = f"not concluded, {found.seeds} of up to {found.planned} fresh seeds"
@@ -165,18 +156,18 @@ def headline(result: StudyResult) -> str:
         return f"best schedule (confirmed on {seeds}, with no rival): {told}{against}"
     if decisions == {"no difference"}:
         others = "the other one is" if len(rivals) == 1 else f"the {len(rivals)} others are each"
-        within = f"{others} within {margin(result.metric, found.delta)} of the simplest of the best"
+        within = f"{others} within {result.scale.margin(found.delta)} of the simplest of the best"
         return f"no difference (confirmed on {seeds}): {within}: {told}"
     if "better" in decisions and "worse" not in decisions:
         return f"best schedule (confirmed on {seeds}): {told}{against}"
     return f"undecided after {seeds}; the simplest of those that lead: {told}{against}"
 
 
-def _value(metric: str, candidate: Candidate) -> str:
-    shown = shown_candidate(metric, candidate)
+def _value(scale: Scale, candidate: Candidate) -> str:
+    shown = shown_candidate(scale, candidate)
     if shown.low is None or shown.high is None or not math.isfinite(shown.high - shown.low):
-        return f"{metric} {figure(shown.mean, candidate.standard_error)}"
-    return f"{metric} {figure(shown.mean)} ({value_span(shown.low, shown.high)})"
+        return f"{scale.metric} {scale.figure(shown.mean, candidate.standard_error)}"
+    return f"{scale.metric} {scale.figure(shown.mean)} ({scale.value_span(shown.low, shown.high)})"
 
 
 def _against(result: StudyResult, found: Confirmation) -> str:
@@ -187,7 +178,7 @@ def _against(result: StudyResult, found: Confirmation) -> str:
     }
     groups = {
         "better than {}": [one for one in found.comparisons if one.decision == "better"],
-        f"no more than {margin(result.metric, found.delta)} from {{}}": [
+        f"no more than {result.scale.margin(found.delta)} from {{}}": [
             one for one in found.comparisons if one.decision == "no difference"
         ],
         "undecided against {}": [one for one in found.comparisons if one.decision == "undecided"],
@@ -205,17 +196,17 @@ def _against(result: StudyResult, found: Confirmation) -> str:
             who = f"{len(members)} others"
         else:
             who = listed(names[one.against] for one in members)
-        told.append(words.format(who) + _by(result.metric, members))
+        told.append(words.format(who) + _by(result.scale, members))
     return "".join(f"; {one}" for one in told)
 
 
-def _by(metric: str, members: Sequence[Comparison]) -> str:
+def _by(scale: Scale, members: Sequence[Comparison]) -> str:
     if len(members) == 1:
         interval = members[0].interval
-        span = lead_span(metric, interval.low, interval.high)
-        return f": {lead_words(metric, interval.estimate)} ({span})"
+        span = scale.lead_span(interval.low, interval.high)
+        return f": {scale.lead(interval.estimate)} ({span})"
     leads = sorted(one.interval.estimate for one in members)
-    return f": {lead_words(metric, leads[0])} to {lead_words(metric, leads[-1])}"
+    return f": {scale.lead(leads[0])} to {scale.lead(leads[-1])}"
 
 
 def _basis(result: StudyResult) -> str:

@@ -15,9 +15,9 @@ import sys
 from pathlib import Path
 
 from autofreeze.confirmation import Arm
-from autofreeze.phrases import points
 from autofreeze.report.files import read_report
 from autofreeze.results import StudyResult
+from autofreeze.scale import points
 from autofreeze.verdict import verdict_of
 
 SIZES = {

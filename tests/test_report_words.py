@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autofreeze import recipes
-from autofreeze.phrases import points, sentence, standard_error
+from autofreeze.phrases import sentence, standard_error
 from autofreeze.regime import Regime
 from autofreeze.report.words import endings
 from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.scale import points
 from autofreeze.schedule import Phase, Schedule
 from autofreeze.verdict import headline
 

@@ -82,12 +82,12 @@ def _compared(result: StudyResult, best: TrialResult, trial: TrialResult) -> Com
         trial=trial.number,
         name=(trial.baseline or trial.recipe) if trial is best else name_of_trial(trial),
         best=trial is best,
-        value=shown_value(result.metric, trial),
+        value=shown_value(result.scale, trial),
         standard_error=error_of(result, trial),
         log_loss=trial.val_loss,
         work=_work_of(result, trial),
         ended=_how_it_ended(trial),
-        **{"lead": lead(result.metric, best, trial), **fresh},
+        **{"lead": lead(result.scale, best, trial), **fresh},
     )
 
 
@@ -99,7 +99,7 @@ def _on_fresh_seeds(result: StudyResult, trial: TrialResult) -> dict[str, Any]:
     if found is None or candidate is None:
         return {}
     fresh: dict[str, Any] = {
-        "confirmed": shown_candidate(result.metric, candidate),
+        "confirmed": shown_candidate(result.scale, candidate),
         "confirmed_error": candidate.standard_error,
         "seeds": len(candidate.values),
         "reason": candidate.reason,

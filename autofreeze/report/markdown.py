@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from autofreeze.figures import error_of, shown_value
-from autofreeze.phrases import capitalised, figure, lead_words
+from autofreeze.phrases import capitalised
 from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.plan import range_words
@@ -27,6 +27,7 @@ from autofreeze.report.words import (
     versions_line,
 )
 from autofreeze.results import Ending, StudyResult, SummaryResult, TrialResult
+from autofreeze.scale import Scale, figure
 from autofreeze.schedule import Schedule, format_rate
 from autofreeze.verdict import Verdict, verdict_of
 
@@ -69,8 +70,8 @@ def _standing(result: StudyResult) -> list[str]:
 
 
 def _best(result: StudyResult, best: TrialResult, verdict: Verdict) -> list[str]:
-    shown, error = shown_value(result.metric, best), error_of(result, best)
-    in_search = f"{escape(capitalised(certainty(result.metric, best, shown, error)))}. "
+    shown, error = shown_value(result.scale, best), error_of(result, best)
+    in_search = f"{escape(capitalised(certainty(result.scale, best, shown, error)))}. "
     rows = compare(result)
     fresh = any(row.confirmed for row in rows)
     return [
@@ -85,7 +86,7 @@ def _best(result: StudyResult, best: TrialResult, verdict: Verdict) -> list[str]
         *(f"**{escape(question)}** {escape(told)}" for question, told in answer_lines(verdict)),
         bullets(escape(line) for line in note_lines(verdict)),
         *_classes(verdict),
-        *_front(result.metric, verdict),
+        *_front(result.scale, verdict),
         *(escape(line) for line in test_lines(result, verdict)),
     ]
 
@@ -96,12 +97,12 @@ def _on_fresh_seeds(result: StudyResult, rows: Sequence[Compared]) -> str:
             f"**best: {escape(row.name)}**" if row.best else escape(row.name),
             *figures,
             escape(decision),
-            figure(row.value),
+            result.scale.figure(row.value),
             figure(row.log_loss),
             f"{row.work:,.0f}",
         )
         for row in rows
-        for *figures, decision in [fresh_cells(result.metric, row)]
+        for *figures, decision in [fresh_cells(result.scale, row)]
     ]
     headings = (
         "schedule", escape(result.metric), "best leads by", "interval", "best is",
@@ -125,22 +126,24 @@ def _classes(verdict: Verdict) -> list[str]:
     return ["By class:", table(("class", "training images", "best", "best baseline"), rows)]
 
 
-def _front(metric: str, verdict: Verdict) -> list[str]:
+def _front(scale: Scale, verdict: Verdict) -> list[str]:
     if len(verdict.front) < 2:  # nothing to weigh
         return []
     rows = [
         (
             f"**best: {escape(one.name)}**" if one.best else escape(one.name),
-            figure(one.value, one.standard_error),
-            figure(one.confirmed),
+            scale.figure(one.value, one.standard_error),
+            scale.figure(one.confirmed),
             f"{one.work:,.0f}",
             "–" if one.share is None else f"{one.share:.2f}",
             "yes" if one.affordable else "no",
         )
         for one in verdict.front
     ]
-    headings = ("schedule", f"{escape(metric)} in the search", "on fresh seeds", "work of a run", "× full",
-                "allowed")  # fmt: skip
+    headings = (
+        "schedule", f"{escape(scale.metric)} in the search", "on fresh seeds", "work of a run", "× full",
+        "allowed",
+    )  # fmt: skip
     return ["Value against work, the front of all complete trials:", table(headings, rows, left=(0, 5))]
 
 
@@ -155,8 +158,8 @@ def _comparison(result: StudyResult, compared: Sequence[Compared]) -> str:
     rows = [
         (
             f"**best: {escape(row.name)}**" if row.best else escape(row.name),
-            figure(row.value, row.standard_error),
-            lead_words(result.metric, row.lead),
+            result.scale.figure(row.value, row.standard_error),
+            result.scale.lead(row.lead),
             figure(row.log_loss),
             f"{row.work:,.0f}",
             escape(row.ended),

@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.phrases import capitalised, figure, lead_words, listed
+from autofreeze.phrases import capitalised, listed
 from autofreeze.report.words import duration, standing_of_all
 from autofreeze.results import DatasetOutcome, SummaryResult
+from autofreeze.scale import Scale, figure
 from autofreeze.verdict import UNCONFIRMED
 
 
@@ -64,7 +65,7 @@ def _figures(datasets: Sequence[DatasetOutcome]) -> Table:
 
 def over(one: DatasetOutcome, baseline: str) -> str:
     """Write the best schedule's lead over a baseline, and what it means: ``+9.9 pt, better``."""
-    lead = lead_words(one.metric, one.lead_over.get(baseline))
+    lead = Scale.of(one.metric).lead(one.lead_over.get(baseline))
     decision = one.decision_over.get(baseline)
     return ", ".join(filter(None, (lead, decision))) or "–"
 

@@ -1,8 +1,9 @@
 """The verdict in lines, for the terminal and Markdown alike."""
 
-from autofreeze.phrases import capitalised, figure, lead_span, lead_words, value_span
+from autofreeze.phrases import capitalised
 from autofreeze.report.comparison import Compared
 from autofreeze.results import StudyResult
+from autofreeze.scale import Scale
 from autofreeze.verdict import Verdict
 
 
@@ -32,29 +33,29 @@ def test_lines(result: StudyResult, verdict: Verdict) -> list[str]:
     if not verdict.test:
         return []
     best = None if result.best is None else result.best.number
-    scores = []
+    scores, scale = [], result.scale
     for one in verdict.test:
-        interval = "" if one.low is None or one.high is None else f" ({value_span(one.low, one.high)})"
-        scores.append(f"{'best' if one.trial == best else one.name} {figure(one.value)}{interval}")
+        interval = "" if one.low is None or one.high is None else f" ({scale.value_span(one.low, one.high)})"
+        scores.append(f"{'best' if one.trial == best else one.name} {scale.figure(one.value)}{interval}")
     return [f"{capitalised(verdict.test_basis)}: {result.metric} {', '.join(scores)}."]
 
 
-def fresh_cells(metric: str, row: Compared) -> tuple[str, str, str, str]:
+def fresh_cells(scale: Scale, row: Compared) -> tuple[str, str, str, str]:
     """Write what fresh seeds say of a schedule: mean, lead, its interval, what it means.
 
     What was no candidate has its score and lead in the search, in brackets.
     """
     if row.confirmed is None:
-        shown = f"({figure(row.value)})" if row.value is not None else "–"
-        lead = f"({lead_words(metric, row.lead)})" if row.lead is not None else ""
+        shown = f"({scale.figure(row.value)})" if row.value is not None else "–"
+        lead = f"({scale.lead(row.lead)})" if row.lead is not None else ""
         return shown, lead, "", "search only" if row.value is not None else row.ended
-    span = "" if row.low is None or row.high is None else lead_span(metric, row.low, row.high)
+    span = "" if row.low is None or row.high is None else scale.lead_span(row.low, row.high)
     decision = row.decision or ("" if row.best else row.reason)
     if row.decision and row.reason:
         decision += f", {row.seeds} seeds"
     return (
-        figure(row.confirmed.mean, row.confirmed_error),
-        lead_words(metric, row.lead),
+        scale.figure(row.confirmed.mean, row.confirmed_error),
+        scale.lead(row.lead),
         span,
         decision,
     )

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from autofreeze.figures import error_of, shown_value
 from autofreeze.front import FrontPoint
-from autofreeze.phrases import capitalised, figure, lead_words, printable
+from autofreeze.phrases import capitalised, printable
 from autofreeze.report.comparison import compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
@@ -26,6 +26,7 @@ from autofreeze.report.words import (
     versions_line,
 )
 from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.scale import Scale, figure
 from autofreeze.schedule import Schedule, format_rate
 from autofreeze.verdict import Verdict, verdict_of
 
@@ -66,7 +67,7 @@ def render(result: StudyResult, width: int = 80) -> RenderableType:
         parts += _answers(verdict)
         parts.append(_notes(note_lines(verdict)))
         if len(verdict.front) > 1:
-            parts += [Text(), _front(result.metric, verdict.front)]
+            parts += [Text(), _front(result.scale, verdict.front)]
         parts += [Text(), *(Text(line) for line in test_lines(result, verdict))]
         parts += [Text()] if verdict.test else []
     parts += [Text(line) for line in _closing(result)]
@@ -105,8 +106,8 @@ def _table(*headings: str) -> Table:
 
 
 def _certainty(result: StudyResult, best: TrialResult, verdict: Verdict) -> str:
-    shown, error = shown_value(result.metric, best), error_of(result, best)
-    in_search = f"{certainty(result.metric, best, shown, error)}."
+    shown, error = shown_value(result.scale, best), error_of(result, best)
+    in_search = f"{certainty(result.scale, best, shown, error)}."
     return verdict.basis if verdict.standing == "confirmed" else f"{in_search}\n{verdict.basis}"
 
 
@@ -140,19 +141,19 @@ def _on_fresh_seeds(result: StudyResult) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("best is", overflow="fold")
     for row in compare(result):
-        mean, lead, span, decision = fresh_cells(result.metric, row)
+        mean, lead, span, decision = fresh_cells(result.scale, row)
         name = Text(f"best: {row.name}" if row.best else row.name)
         table.add_row(name, mean, lead, span, Text(printable(decision)))
     return table
 
 
-def _front(metric: str, front: Sequence[FrontPoint]) -> Table:
+def _front(scale: Scale, front: Sequence[FrontPoint]) -> Table:
     """Draw the front of the metric against work."""
-    title = f"{metric} against the work of one run, from the search (unconfirmed)"
+    title = f"{scale.metric} against the work of one run, from the search (unconfirmed)"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     table.add_column("× full", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column(metric, justify="right", no_wrap=True)
+    table.add_column(scale.metric, justify="right", no_wrap=True)
     table.add_column("schedule", overflow="fold")
     most = max(one.work for one in front)
     for one in front:
@@ -160,7 +161,7 @@ def _front(metric: str, front: Sequence[FrontPoint]) -> Table:
         table.add_row(
             "–" if one.share is None else f"{one.share:.2f}",
             "▆" * max(round(BAR * one.work / most), 1),
-            figure(one.value, one.standard_error),
+            scale.figure(one.value, one.standard_error),
             Text(f"{mark}{one.name}"),
         )
     return table
@@ -175,8 +176,8 @@ def _against_baselines(result: StudyResult) -> Table:
     for row in compare(result):
         table.add_row(
             f"best: {row.name}" if row.best else row.name,
-            figure(row.value),
-            lead_words(result.metric, row.lead),
+            result.scale.figure(row.value),
+            result.scale.lead(row.lead),
             figure(row.log_loss),
             f"{row.work:,.0f}",
             Text(printable(row.ended)),

@@ -1,8 +1,8 @@
 """What is told of one training run."""
 
 from autofreeze.job import EpochRecord
-from autofreeze.phrases import loss_of
 from autofreeze.results import TrainResult
+from autofreeze.scale import Scale
 from autofreeze.schedule import format_rate
 
 
@@ -51,4 +51,4 @@ def summary(result: TrainResult) -> str:
 
 def _shown(metric: str, value: float) -> str:
     """Write a value as people read it: a log loss is kept as exp(−loss)."""
-    return f"{loss_of(value) if metric == 'log_loss' else value:.4f}"
+    return f"{Scale.of(metric).shown(value):.4f}"

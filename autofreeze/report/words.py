@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from autofreeze.phrases import counted, figure, printable
+from autofreeze.phrases import counted, printable
 from autofreeze.results import UNDER_WAY, Ending, StudyResult, SummaryResult, TrialResult
+from autofreeze.scale import Scale
 from autofreeze.schedule import Schedule
 
 
@@ -44,22 +45,24 @@ def _short(value: object) -> str:
     return str(value)
 
 
-def certainty(metric: str, best: TrialResult, shown: float | None, error: float | None) -> str:
+def certainty(scale: Scale, best: TrialResult, shown: float | None, error: float | None) -> str:
     """Say on what the best trial's value rests.
 
     Args:
-        metric: The study's metric.
+        scale: Of the study's metric.
         best: The best trial.
         shown: Its value as people read it.
         error: Its standard error, when there is one.
     """
     folds = len(best.fold_values)
     over = f"{folds} folds, one seed" if folds > 1 else "one seed"
-    meaning = "" if error is None else f"; ± is {ERROR_WORDS.get(metric, 'the binomial standard error')}"
+    meaning = (
+        "" if error is None else f"; ± is {ERROR_WORDS.get(scale.metric, 'the binomial standard error')}"
+    )
     heads = f", the best of {len(best.members)} heads in one sweep" if best.members else ""
     return (
-        f"trial {best.number}{heads}: {metric} {figure(shown, error)} on {best.n_val:,} validation images "
-        f"({over}{meaning})"
+        f"trial {best.number}{heads}: {scale.metric} {scale.figure(shown, error)} on {best.n_val:,} "
+        f"validation images ({over}{meaning})"
     )
 
 
