@@ -75,6 +75,7 @@ class Proposals:
         self._seed = seed
         self._results = results
         self._can_sweep = can_sweep
+        self._arm_by_number: dict[int, Arm] = {}
         self.arms = arms_of(space)
         self._baselines = {
             baseline.name: baseline
@@ -213,9 +214,15 @@ class Proposals:
         before = [one for one in self._results() if one.number < number and not one.tuned]
         counts: dict[Arm, int] = dict.fromkeys(self.arms, 0)
         for result in before:
-            counts[arm_of(result.schedule)] += 1
+            counts[self._arm_of(result)] += 1
         arm = arm_wanted(counts, len(before))
         return sampler if arm is None else ArmSampler(sampler, self._space, arm, derive(self._seed, number))
+
+    def _arm_of(self, result: TrialResult) -> Arm:
+        """Give a trial's arm. It is the same in every state of the trial, so it is worked out once."""
+        if result.number not in self._arm_by_number:
+            self._arm_by_number[result.number] = arm_of(result.schedule)
+        return self._arm_by_number[result.number]
 
     def _point(self, trial: optuna.Trial) -> tuple[Schedule, Regime]:
         """Draw from the space; a baseline that it does not reach is built as it is, with its fixed regime."""

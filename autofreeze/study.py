@@ -14,16 +14,18 @@ from optuna.trial import TrialState
 from autofreeze import recipes
 from autofreeze.baselines import baseline_quota
 from autofreeze.confirmation import arm_of
+from autofreeze.curves import StudyCurves
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
 from autofreeze.job import EpochRecord, Job
 from autofreeze.live import LiveTrial, Observer
+from autofreeze.outcomes import Outcomes
 from autofreeze.proposals import Proposal, Proposals
 from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
-from autofreeze.results import SPLIT_BATCHES, Ending, MemberResult, TrialResult, rank
+from autofreeze.results import SPLIT_BATCHES, Ending, MemberResult, TrialResult
 from autofreeze.run import RunFolder
 from autofreeze.samplers import SamplerName
 from autofreeze.schedule import Schedule
@@ -96,24 +98,23 @@ class Study:
         self._run_work, self._max_work = run_work, max_work
         self._proposals = Proposals(run.study, space, sampler, seed, lambda: self.results, can_sweep)
         self._scoring = scoring
-        self._curves = read_records(run.path)
         self._live: dict[int, LiveTrial] = {}
-        self._results: dict[int, TrialResult] = {
-            trial.number: _read_result(trial) for trial in self._study.trials if trial.state.is_finished()
-        }
+        trials = self._study.get_trials(deepcopy=False)
+        self._ended = Outcomes(_read_result(trial) for trial in trials if trial.state.is_finished())
+        self._curves = StudyCurves(read_records(run.path))
+        for result in self._ended:
+            self._curves.settle(result.number, result.member)
 
     @property
     def results(self) -> tuple[TrialResult, ...]:
         """Every trial that has ended, and those under way as unfinished, by number."""
-        unfinished = {number: self._result(live, Ending.UNFINISHED) for number, live in self._live.items()}
-        merged = self._results | unfinished
-        return tuple(merged[number] for number in sorted(merged))
+        return self._ended.with_unfinished(
+            [self._result(live, Ending.UNFINISHED) for live in self._live.values()]
+        )
 
     def finalists(self) -> tuple[Finalist, ...]:
         """Choose whose schedules are worth fresh seeds; see ``finalists.choose_finalists``."""
-        complete = [
-            one for one in self._results.values() if one.ending is Ending.COMPLETE and one.same_as is None
-        ]
+        complete = [one for one in self._ended if one.ending is Ending.COMPLETE and one.same_as is None]
         merits = {one.number: self._merits(one, self._n_folds) for one in complete}
         return choose_finalists(complete, merits)
 
@@ -139,7 +140,7 @@ class Study:
             if reason:
                 return reason
             while len(self._live) < self._executor.capacity and self._asked() < limits.trials:
-                if self._dear() >= MOST_DEAR * limits.trials:
+                if self._ended.dear >= MOST_DEAR * limits.trials:
                     return "hardly a schedule of the space can be afforded (--max-cost)"
                 self._begin(self._proposals.ask())
             while len(self._live) < self._executor.capacity and self._tuning_left(limits):
@@ -156,10 +157,7 @@ class Study:
 
     def _asked(self) -> int:
         """Trials of the search so far: neither those of a tuning, nor those that were too dear to run."""
-        return self._proposals.asked() - self._dear()
-
-    def _dear(self) -> int:
-        return sum(result.ending is Ending.TOO_DEAR for result in self._results.values())
+        return self._proposals.asked() - self._ended.dear
 
     def _tuning_left(self, limits: Limits) -> bool:
         return self._proposals.tuning_left(limits.tuned, limits.trials)
@@ -169,15 +167,13 @@ class Study:
     def _begin(self, proposal: Proposal) -> None:
         """Submit a trial's first fold, or the one it had come to; take over the result of an equal one."""
         live = LiveTrial.of(proposal, self._n_folds)
-        live.curves = {
-            fold: list(curve) for (number, fold), curve in self._curves.items() if number == live.number
-        }
+        live.curves = {fold: list(curve) for fold, curve in self._curves.of(live.number).items()}
         self._live[live.number] = live
         if not (live.baseline or self._is_affordable(live)):
             self._end_too_dear(live)
             return
         live.optuna_trial.set_user_attr("digest", live.settings_digest)
-        twin = self._twin(live)
+        twin = self._ended.twin_of(live.settings_digest, spared=live.spared)
         if twin is not None:
             self._take_over(live, twin)
             return
@@ -214,17 +210,6 @@ class Study:
         self._constrain(live, "affordable", work / self._max_work - 1)
         reason = f"a run takes {work:,.0f} forward-equivalents, {self._max_work:,.0f} are allowed"
         self._end(live, self._result(live, Ending.TOO_DEAR, reason), TrialState.PRUNED)
-
-    def _twin(self, live: LiveTrial) -> TrialResult | None:
-        """Find an ended trial with the same schedule and regime, or a sweep of the same heads."""
-        digest = live.settings_digest
-        usable = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
-        for result in self._results.values():
-            if result.ending in usable and result.settings_digest == digest:
-                if result.ending is Ending.UNPROMISING and live.spared:
-                    continue  # a baseline is trained to its end
-                return result
-        return None
 
     # Judging
 
@@ -274,7 +259,7 @@ class Study:
             return  # told again by a run that was continued
         self._run.append(job, record)
         curve.append(record)
-        self._curves.setdefault((job.trial, job.fold), []).append(record)
+        self._curves.append(job.trial, job.fold, record)
         self._report(live, record, self._step(live, job.fold, record))
         if self._observer:
             self._observer.epoch_done(live, record)
@@ -286,11 +271,7 @@ class Study:
             self._end(live, self._result(live, Ending.NOT_COMPARABLE, SPLIT_BATCHES), TrialState.FAIL)
             return
         spared = self._is_spared(live)
-        peers = [
-            self._told_curve(number, fold)
-            for number, fold in self._curves
-            if fold == job.fold and number != live.number and self._curves[number, fold][-1].comparable
-        ]
+        peers = self._curves.peers(live.number, job.fold)
         n = self._scoring.effective_examples(job.fold)
         match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared):
             case Unstable(reason):
@@ -303,7 +284,7 @@ class Study:
     def _judge_trial(self, live: LiveTrial) -> None:
         """Between two folds: go on unless clearly behind the best trial on the same images."""
         done = live.done_folds()
-        best = max((r for r in self._results.values() if r.ending is Ending.COMPLETE), key=rank, default=None)
+        best = self._ended.best
         if done < live.n_folds and best is not None and not self._is_spared(live):
             own = curves_of(live.curves, leader(self._scoring, live.curves))
             ours = self._scoring.merits([own[fold][-1] for fold in range(done)])
@@ -318,18 +299,12 @@ class Study:
         if live.spared or not self._prune:
             return True
         arm = arm_of(live.schedule)
-        complete = (one for one in self._results.values() if one.ending is Ending.COMPLETE)
-        return arm in self._proposals.arms and sum(arm_of(one.schedule) == arm for one in complete) < BY_ARM
+        return arm in self._proposals.arms and self._ended.complete_in(arm) < BY_ARM
 
     def _merits(self, result: TrialResult, n_folds: int) -> NDArray[np.float64]:
         """Share out a trial's metric to the images of the first folds."""
         number = result.number if result.same_as is None else result.same_as
-        return self._scoring.merits([self._told_curve(number, fold)[-1] for fold in range(n_folds)])
-
-    def _told_curve(self, number: int, fold: int) -> list[EpochRecord]:
-        """Give a trial's records on one fold: of a sweep that has ended, those of its chosen head."""
-        curve, result = self._curves[number, fold], self._results.get(number)
-        return curve if result is None else curves_of({fold: curve}, result.member)[fold]
+        return self._scoring.merits([self._curves.told(number, fold)[-1] for fold in range(n_folds)])
 
     def _stop(self, live: LiveTrial, job: Job, ending: Ending, reason: str) -> None:
         self._executor.stop(job)
@@ -352,12 +327,12 @@ class Study:
         if details:
             live.optuna_trial.set_user_attr("traceback", details[-4000:])
         self._end(live, self._result(live, Ending.FAILED, error), TrialState.FAIL)
-        results = list(self._results.values())
-        if len(results) == MAX_FIRST_FAILURES and all(r.ending is Ending.FAILED for r in results):
+        ended = self._ended
+        if len(ended) == MAX_FIRST_FAILURES and all(one.ending is Ending.FAILED for one in ended):
             raise TrainingError(
                 [
                     f"the first {MAX_FIRST_FAILURES} trials all failed; the search stops here",
-                    *sorted({result.reason for result in results}),
+                    *sorted({one.reason for one in ended}),
                 ]
             )
 
@@ -374,7 +349,7 @@ class Study:
         result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
         unstable = twin.ending is Ending.UNSTABLE
         self._constrain(live, "stable", 1.0 if unstable else 0.0)
-        for number, record in enumerate(self._curves.get((origin, 0), ())):
+        for number, record in enumerate(self._curves.of(origin).get(0, ())):
             self._report(live, record, number)
         complete = twin.ending is Ending.COMPLETE
         self._end(live, result, TrialState.COMPLETE if complete else TrialState.PRUNED)
@@ -391,7 +366,7 @@ class Study:
 
     def _kept(self, live: LiveTrial) -> optuna.trial.FrozenTrial:
         """Give what the study's storage holds of a trial."""
-        return self._study.get_trials(deepcopy=False)[live.number]
+        return self._study._storage.get_trial(live.optuna_trial._trial_id)
 
     def _end(self, live: LiveTrial, result: TrialResult, state: TrialState) -> None:
         """Keep the outcome first, then tell: a finished trial takes no more attributes."""
@@ -400,7 +375,8 @@ class Study:
         value = result.value if state == TrialState.COMPLETE else None
         self._study.tell(live.optuna_trial, value, state=state)
         del self._live[live.number]
-        self._results[live.number] = result
+        self._ended.add(result)
+        self._curves.settle(live.number, result.member)
         if self._observer:
             self._observer.trial_ended(result)
 

@@ -875,7 +875,7 @@ def test_others_are_compared_with_the_head_that_was_chosen(swept, made_up):
     chosen = sweeps_of(study)
     assert {one.member for one in chosen} == {4}
     for one in chosen:
-        told = [record.value for record in study._told_curve(one.number, 0)]
+        told = [record.value for record in study._curves.told(one.number, 0)]
         raw = [record.value for record in read_records(folder.path)[one.number, 0]]
         assert told == [record.value for record in made_up.curve(made_up.job(), skill=0.8)]
         assert raw[0] > told[0]
