@@ -10,6 +10,7 @@ from typing import Any
 
 from autofreeze.display import Display
 from autofreeze.errors import ConfigError, InputError, RunFolderError
+from autofreeze.imagesubject import ImageSubject
 from autofreeze.interruption import watch_for_interruption
 from autofreeze.metrics import METRICS
 from autofreeze.plan import Plan
@@ -102,7 +103,7 @@ def search(
         )
     check_usable(out, resume=resume)
     bench = _open(settings, display)
-    session = SearchSession(bench, options, out, display=display, command=command)
+    session = SearchSession(ImageSubject(bench), options, out, display=display, command=command)
     session.check()
     left = None if time_limit is None else time_limit - (time.monotonic() - began)
     with watch_for_interruption(display.tell if display else None) as interruption:
@@ -129,7 +130,9 @@ def plan(
     names = {field.name for field in fields(SearchOptions)}
     options = SearchOptions(**{name: given.pop(name) for name in names & given.keys()}).decided()
     bench = _open(_task(data, model, options, given), display)
-    return SearchSession(bench, options, Path(out), display=display, command="").plan()
+    found = SearchSession(ImageSubject(bench), options, Path(out), display=display, command="").plan()
+    assert found is not None  # images can always be measured
+    return found
 
 
 def search_all(
@@ -208,7 +211,8 @@ def search_all(
     problems: list[tuple[str, InputError]] = []
     for name, bench in zip(folder_names([bench.dataset.name for bench in benches]), benches, strict=True):
         try:
-            session = SearchSession(bench, options, out / name, display=display, command=command)
+            subject = ImageSubject(bench)
+            session = SearchSession(subject, options, out / name, display=display, command=command)
             session.check()
             sessions[name] = session
         except InputError as error:

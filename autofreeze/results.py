@@ -330,3 +330,10 @@ def rank(trial: TrialResult) -> tuple[float, float, int]:
     """Key by which complete trials are ordered: metric, then log loss, then the earlier one."""
     loss = trial.val_loss if trial.val_loss is not None else float("inf")
     return (trial.value if trial.value is not None else float("-inf"), -loss, -trial.number)
+
+
+def ended_trials(results: Sequence[TrialResult]) -> int:
+    """Count the trials of the search that were run, neither those of a tuning nor those under way."""
+    return sum(
+        trial.ending not in (Ending.TOO_DEAR, Ending.UNFINISHED) and not trial.tuned for trial in results
+    )

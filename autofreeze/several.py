@@ -17,7 +17,7 @@ import filelock
 
 from autofreeze.display import Display
 from autofreeze.errors import AutofreezeError, InputError, RunFolderError
-from autofreeze.provenance import machine, versions
+from autofreeze.provenance import versions
 from autofreeze.report.files import PAGE, REPORT, outcome_in, read_any, write_summary
 from autofreeze.results import UNDER_WAY, DatasetOutcome, SummaryResult
 from autofreeze.run import check_can_be_made
@@ -207,13 +207,13 @@ class SeveralSearch:
             cut_short=cut_short,
             command=self.command,
             versions=versions(),
-            machine=machine(str(first.bench.device), first.threads),
+            machine=first.subject.facts()["machine"],
         )
         write_summary(summary, self.out)
         return summary
 
     def _outcome(self, name: str, session: SearchSession) -> DatasetOutcome:
-        blank = DatasetOutcome(name=name, data=session.bench.task.data)
+        blank = DatasetOutcome(name=name, data=session.subject.given)
         problem = self.problems.get(name)
         if problem is not None:
             blank = blank.model_copy(update={"problem": problem.text, "details": problem.details})

@@ -9,9 +9,9 @@ import numpy as np
 from autofreeze.budget import default_epochs
 from autofreeze.errors import ConfigError
 from autofreeze.export.native import NativeFile
+from autofreeze.imagesubject import backbone_facts, data_facts
 from autofreeze.provenance import versions
 from autofreeze.regime import Regime
-from autofreeze.searching import backbone_facts, data_facts
 from autofreeze.seeds import derive
 from autofreeze.suggest import Reason, family_of, suggest
 from autofreeze.task import Task

@@ -311,7 +311,7 @@ def test_a_search_whose_trials_all_fail_is_a_failure(split_folders, tmp_path, ca
     def broken(*_, **__):
         raise RuntimeError("the driver is gone")
 
-    monkeypatch.setattr("autofreeze.searching.run", broken)
+    monkeypatch.setattr("autofreeze.imagesubject.run", broken)
     given = [*SEARCH[:-1], "9", "--epochs", "1", "--out", str(tmp_path / "run")]
     assert main(["search", str(split_folders), *given]) == 1
     errors = capsys.readouterr().err
@@ -324,7 +324,7 @@ def test_ctrl_c_in_the_middle_has_its_status_and_no_traceback(split_folders, tmp
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("autofreeze.searching.run", interrupted)
+    monkeypatch.setattr("autofreeze.imagesubject.run", interrupted)
     given = [*SEARCH, "--epochs", "1", "--out", str(tmp_path / "run")]
 
     assert main(["search", str(split_folders), *given]) == 130

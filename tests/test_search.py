@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from autofreeze import api
+from autofreeze.imagesubject import ImageSubject
 from autofreeze.records import read_records
 from autofreeze.results import Ending
 from autofreeze.run import RunFolder
@@ -73,7 +74,7 @@ def test_a_space_is_fitted_to_the_length_that_the_data_decide(class_folders, tmp
         Task(data=str(class_folders), model="test_resnet", from_scratch=True, image_size=32, device="cpu")
     )
     options = SearchOptions(space=str(tmp_path / "long.yaml")).decided()
-    session = SearchSession(bench, options, tmp_path / "run", display=None, command="")
+    session = SearchSession(ImageSubject(bench), options, tmp_path / "run", display=None, command="")
     assert session.space.epochs == 30
     assert session.space.axes["warmup_epochs"].high == 15
 

@@ -8,7 +8,7 @@ import signal
 import filelock
 import pytest
 
-from autofreeze import api, searching
+from autofreeze import api, imagesubject
 from autofreeze.cli import main
 from autofreeze.errors import DataError, InputError, RunFolderError
 from autofreeze.report.files import read_any, read_report
@@ -150,14 +150,14 @@ def test_one_and_several_do_not_share_a_folder(searched, data, tmp_path):
 
 
 def test_a_data_set_that_fails_in_the_middle_does_not_lose_the_others(data, tmp_path, monkeypatch, capsys):
-    run = searching.run
+    run = imagesubject.run
 
     def broken(job, bench, **options):
         if bench.task.data == str(data[0]):
             raise RuntimeError("the driver is gone")
         return run(job, bench, **options)
 
-    monkeypatch.setattr(searching, "run", broken)
+    monkeypatch.setattr(imagesubject, "run", broken)
     out = tmp_path / "run"
     given = [*COMMAND[:-1], "3", "--out", str(out)]
     assert main(["search", *map(str, data), *given]) == 1

@@ -63,7 +63,7 @@ def test_going_on_trains_nothing_and_does_not_read_the_test_split_again(
     def nothing(*_, **__):
         raise AssertionError("a job was run")
 
-    monkeypatch.setattr("autofreeze.searching.run", nothing)
+    monkeypatch.setattr("autofreeze.imagesubject.run", nothing)
     monkeypatch.setattr("autofreeze.testsplit.run", nothing)
     given = {**GIVEN, "cache_folder": str(cache)}
     again = api.search(class_folders, out=folder, resume=True, **given)

@@ -25,7 +25,7 @@ GIVEN = {
 @pytest.fixture(scope="module")
 def searched(class_folders, tmp_path_factory):
     """A search over a bank of two crops: (result, run folder, jobs, jobs for the test split)."""
-    from autofreeze import searching, testsplit
+    from autofreeze import imagesubject, testsplit
 
     root, jobs, tests = tmp_path_factory.mktemp("views"), [], []
 
@@ -37,7 +37,7 @@ def searched(class_folders, tmp_path_factory):
         return watch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searching, "run", watched(searching.run, jobs))
+        patch.setattr(imagesubject, "run", watched(imagesubject.run, jobs))
         patch.setattr(testsplit, "run", watched(testsplit.run, tests))
         result = api.search(
             class_folders,

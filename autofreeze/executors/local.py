@@ -22,12 +22,14 @@ class LocalExecutor:
 
     Args:
         runner: Runs a job, such as ``trial.run`` on a workbench.
+        raises: Errors that are not the job's own, and go through to whoever asked for the next event.
     """
 
     capacity = 1
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, *, raises: tuple[type[Exception], ...] = ()) -> None:
         self._runner = runner
+        self._raises = raises
         self._running: dict[str, _Running] = {}
 
     def submit(self, job: Job) -> None:
@@ -48,6 +50,8 @@ class LocalExecutor:
             record = next(running.records, None)
         except Exception as error:
             self.stop(job)
+            if isinstance(error, self._raises):
+                raise
             return Failed(job, _in_one_line(error), traceback.format_exc())
         if record is None:
             self.stop(job)
