@@ -275,7 +275,7 @@ class Confirming:
             arm=runs.finalist.arm,
             merits=merits,
             complexity=runs.finalist.complexity,
-            log_loss=float(np.mean([end.val_loss for _, end in done])) if done else None,
+            log_loss=_mean_loss([end for _, end in done]),
             broken=bool(runs.lost),
             dropped=runs.dropped_at is not None,
             eligible=runs.finalist.trial.affordable,
@@ -336,3 +336,10 @@ class Confirming:
             run_work=float(np.mean([one.work for one in ends.values()])) if ends else 0.0,
             **self._scoring.averages(self._done(runs, rested)),
         )
+
+
+def _mean_loss(ends: Sequence[EpochRecord]) -> float | None:
+    """Average the validation loss; None where there is none, or where some run did not tell it."""
+    if not ends or any(end.val_loss is None for end in ends):
+        return None
+    return float(np.mean([end.log_loss for end in ends]))

@@ -43,7 +43,14 @@ def heads_work(work_shares: Sequence[float], n_images: int, heads: int, *, train
     return n_images * (sum(below) + heads * head * (3 if trained else 1))
 
 
-def run_work(timetable: Timetable, work_shares: Sequence[float], *, n_train: int, n_val: int) -> float:
+def run_work(
+    timetable: Timetable,
+    work_shares: Sequence[float],
+    *,
+    n_train: int,
+    n_val: int,
+    epochs: int | None = None,
+) -> float:
     """Work of a whole run: its training steps, and one validation at the end of each epoch.
 
     Args:
@@ -51,15 +58,18 @@ def run_work(timetable: Timetable, work_shares: Sequence[float], *, n_train: int
         work_shares: Share of forward work by column, stem first.
         n_train: Images in the training part.
         n_val: Images in the validation part.
+        epochs: How many of its epochs; all when left out.
 
     Returns:
         Forward-equivalents.
     """
     per_step = n_train / timetable.steps_per_epoch
-    work = n_val * float(len(timetable.epoch_ends))
+    passed = timetable.epoch_ends[:epochs]
+    work = n_val * float(len(passed))
     start = 0
     for phase, end in zip(timetable.schedule.phases, timetable.ends, strict=True):
         trainable = [lr is not None for lr in phase.lrs]
-        work += (end - start) * step_work(work_shares, trainable, 1) * per_step
-        start = end
+        end = min(end, passed[-1])
+        work += max(end - start, 0) * step_work(work_shares, trainable, 1) * per_step
+        start = max(start, end)
     return work

@@ -61,7 +61,7 @@ class ImageScoring:
     def score(self, ends: Sequence[EpochRecord]) -> Score:
         """Score a trial by its last record on each fold."""
         weights = [record.n_val for record in ends]
-        val_loss = float(np.average([record.val_loss for record in ends], weights=weights))
+        val_loss = float(np.average([record.log_loss for record in ends], weights=weights))
         labels = np.concatenate(self._classes[: len(ends)])
         return Score(
             value=metrics.score(self.metric, labels, _predicted(ends), val_loss),
@@ -136,7 +136,7 @@ class FreshImageScoring:
         shares = metrics.class_accuracies(matrix)
         trained = [end.train_top1 for end in ends if end.train_top1 is not None]
         return {
-            "log_loss": float(np.mean([end.val_loss for end in ends])),
+            "log_loss": float(np.mean([end.log_loss for end in ends])),
             "train_top1": float(np.mean(trained)) if trained else None,
             "top1": float(np.mean(labels == predicted)),
             "class_accuracies": tuple(None if np.isnan(share) else float(share) for share in shares),

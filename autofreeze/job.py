@@ -154,11 +154,13 @@ class EpochRecord(Value):
     """Training loss over the first steps of the phase that the epoch begins in: what its own loss is compared
     with. A phase that begins within the epoch starts lower than the epoch's mean, by learning alone."""
 
-    val_loss: float
-    """Mean log loss over the validation images, without smoothing or class weights."""
+    val_loss: float | None
+    """Mean log loss over the validation images, without smoothing or class weights. None in a training of the
+    user's own that does not tell it."""
 
     value: float
-    """The study's metric on the validation images as an objective, 0..1; see ``metrics.score``."""
+    """The study's metric on the validation images as an objective, 0..1; see ``metrics.score``. In a training
+    of the user's own any number, the more the better; see ``scale.Scale``."""
 
     predicted: str
     """Predicted classes of the validation images, in order, as ``metrics.pack_classes`` writes them."""
@@ -167,7 +169,16 @@ class EpochRecord(Value):
     """Log loss of each validation image, as ``metrics.pack_losses`` writes it: at the last epoch of a run
     whose metric is ``log_loss``, else empty."""
 
+    scores: str = ""
+    """Objective of each example, as ``own.epoch.pack`` writes them: at the last epoch of a training of the
+    user's own that tells them, else empty."""
+
+    ids: str = ""
+    """Hashes of the names of these examples, where they have any."""
+
     n_val: int
+    """Validation images; of a training of the user's own the examples that it tells scores of."""
+
     rates: tuple[float | None, ...]
     """Learning rates of the epoch's last step."""
 
@@ -213,7 +224,13 @@ class EpochRecord(Value):
     @property
     def is_finite(self) -> bool:
         """Whether the record holds a value that may be compared."""
-        return not self.diverged and math.isfinite(self.value) and math.isfinite(self.val_loss)
+        known = self.val_loss is None or math.isfinite(self.val_loss)
+        return not self.diverged and math.isfinite(self.value) and known
+
+    @property
+    def log_loss(self) -> float:
+        """The mean log loss of validation; NaN where it is not known."""
+        return math.nan if self.val_loss is None else self.val_loss
 
     @property
     def predicted_classes(self) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """What is asked of a scoring of records, and which head of a sweep leads."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,7 +21,7 @@ class Score(Value):
     """What a trial is worth; fields as in ``TrialResult``."""
 
     value: float
-    val_loss: float
+    val_loss: float | None
     fold_values: tuple[float, ...]
     n_val: int
 
@@ -129,9 +130,9 @@ def leader(scoring: Scoring, curves: TrialCurves) -> int | None:
 
 def _standing(scoring: Scoring, ends: Sequence[EpochRecord], *, finished: bool) -> tuple[float, float]:
     if not finished or not all(record.is_finite and record.predicted for record in ends):
-        return ends[0].value, ends[0].val_loss
+        return ends[0].value, ends[0].log_loss
     found = scoring.score(ends)
-    return found.value, found.val_loss
+    return found.value, math.nan if found.val_loss is None else found.val_loss
 
 
 def leading(standings: Mapping[int, tuple[float, float]]) -> int:
@@ -157,7 +158,7 @@ def leading_now(members: Sequence[EpochRecord], going: Sequence[int]) -> int:
         going: Places of those that were trained in this epoch.
     """
     stable = [place for place in going if not why_unstable(members[place])]
-    return leading({place: (members[place].value, members[place].val_loss) for place in stable or going})
+    return leading({place: (members[place].value, members[place].log_loss) for place in stable or going})
 
 
 def joined(

@@ -170,7 +170,7 @@ def _tuned(
             job = Job(trial=0, fold=fold, seed=seeds[fold], schedule=schedule, regime=file.regime)
             *_, last = run(job, bench)
             values.append(last.value * len(split.val))
-            losses.append(last.val_loss * len(split.val))
+            losses.append(last.log_loss * len(split.val))
         n_val = sum(len(split.val) for split in bench.splits)
         scores.append((sum(values) / n_val, -sum(losses) / n_val))
         tell(f"{name} at {format_rate(schedule.phases[0].lrs[-1] or 0)}: {scores[-1][0]:.3f} in validation")

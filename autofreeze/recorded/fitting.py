@@ -102,7 +102,7 @@ def outputs_of(run: RecordedRun, epoch: int) -> Floats:
     ]
     losses = [
         math.log(max(loss, 1e-6)) if math.isfinite(loss) else 5.0
-        for loss in (record.val_loss, record.train_loss, record.phase_start_loss)
+        for loss in (record.log_loss, record.train_loss, record.phase_start_loss)
     ]
     worth, train = (float(worth_of(share * size, size)) for share, size in zip(shares, (n, 200), strict=True))
     return np.array([worth, *losses, train])

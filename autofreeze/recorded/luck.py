@@ -344,7 +344,7 @@ def _loss_by_worth(table: RecordedTable) -> tuple[float, float]:
     """How the log of the log loss moves with the worth that a run shows, over the seeds of a schedule."""
     n = table.runs[0].end.n_val
     worth = _centred(_by_schedule(table, lambda run: worth_of(run.end.value * n, n)))
-    loss = _centred(_by_schedule(table, lambda run: np.log(run.end.val_loss)))
+    loss = _centred(_by_schedule(table, lambda run: np.log(run.end.log_loss)))
     usable = np.isfinite(worth) & np.isfinite(loss)
     if usable.sum() < 3 or not worth[usable].any():
         return 0.0, 0.0

@@ -11,7 +11,7 @@ def line_of(record: EpochRecord) -> str:
     rates = sorted({rate for rate in record.rates if rate is not None})
     spread = format_rate(rates[-1]) + (f"…{format_rate(rates[0])}" if len(rates) > 1 else "")
     return (
-        f"epoch {record.epochs_done:g}: train loss {record.train_loss:.4f}, val loss {record.val_loss:.4f}, "
+        f"epoch {record.epochs_done:g}: train loss {record.train_loss:.4f}, val loss {record.log_loss:.4f}, "
         f"val {record.value:.4f}, rates {spread}"
     )
 
