@@ -13,6 +13,7 @@ from autofreeze import recipes
 from autofreeze.arms import ArmSampler, arm_wanted, arms_of
 from autofreeze.baselines import baselines, tuned_rate, with_rate
 from autofreeze.confirmation import Arm, arm_of
+from autofreeze.frugality import Frugality, FrugalSampler
 from autofreeze.job import Member
 from autofreeze.regime import Regime
 from autofreeze.results import TrialResult
@@ -58,6 +59,7 @@ class Proposals:
         seed: Decides the draws.
         results: Gives the trials so far, those in hand included.
         can_sweep: Whether a draw of a head alone is swept; asked when there is one.
+        frugality: Among how many draws each trial is chosen, and by what; None takes what is drawn.
     """
 
     def __init__(
@@ -68,7 +70,9 @@ class Proposals:
         seed: int,
         results: Callable[[], Sequence[TrialResult]],
         can_sweep: Callable[[], bool] = lambda: False,
+        frugality: Frugality | None = None,
     ) -> None:
+        self._frugality = frugality
         self._study = study
         self._space = space
         self._sampler: SamplerName = sampler
@@ -207,11 +211,19 @@ class Proposals:
         return points_of(self._space, trial.params)
 
     def _make_sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        """Make the sampler of one trial; it keeps to one arm when that has had less than its third."""
-        sampler = make_sampler(self._sampler, self._seed, number)
+        """Make the sampler of one trial: draws kept to an arm where needed, and chosen among where wished."""
+        before = [one for one in self._results() if one.number < number and not one.tuned]
+        sampler = self._kept_to_arm(make_sampler(self._sampler, self._seed, number), number, before)
+        if self._frugality is None:
+            return sampler
+        return FrugalSampler(sampler, self._space, self._frugality, before)
+
+    def _kept_to_arm(
+        self, sampler: optuna.samplers.BaseSampler, number: int, before: Sequence[TrialResult]
+    ) -> optuna.samplers.BaseSampler:
+        """Keep a sampler to one arm when that has had less than its third."""
         if len(self.arms) < 2:
             return sampler
-        before = [one for one in self._results() if one.number < number and not one.tuned]
         counts: dict[Arm, int] = dict.fromkeys(self.arms, 0)
         for result in before:
             counts[self._arm_of(result)] += 1
