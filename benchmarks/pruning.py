@@ -1,0 +1,601 @@
+"""Play searches under one rule of pruning after the other, and say what each saves and what it loses.
+
+    python benchmarks/pruning.py play   CELL LINES.jsonl [--replays 200] [--rules NAME…] [--fixed]
+    python benchmarks/pruning.py real   CELL [--orders 400] [--rules NAME…]
+    python benchmarks/pruning.py check  CELL
+    python benchmarks/pruning.py report LINES.jsonl… [--like NAME]
+
+CELL names the tables of ``benchmarks/replay``, such as ``hym_v2``. ``play`` searches on their surrogate
+(``autofreeze/recorded/``), each replay on other images and another landscape; all rules meet the same
+replays. Shrunk schedules are played by a second surrogate, of the tables that were recorded at a third and a
+ninth of the budget. The sampler learns from what each rule lets it see; with ``--fixed`` all rules are
+given the schedules that it proposes where nothing is pruned. It goes on where it was. ``real`` plays on
+the recorded curves themselves, in random orders. ``check`` compares shrunk schedules with whole ones, in the
+tables and on their surrogates.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+from pruning_rules import RULES, Board, Played, Rule
+from scipy.stats import beta, spearmanr
+
+from autofreeze.arms import arms_of
+from autofreeze.baselines import baseline_quota
+from autofreeze.confirmation import arm_of
+from autofreeze.cost import run_work
+from autofreeze.finalists import BY_ARM
+from autofreeze.job import EpochRecord, Job, settings_digest
+from autofreeze.proposals import Proposals
+from autofreeze.recorded.fitting import fit_surrogate
+from autofreeze.recorded.surrogate import Surrogate
+from autofreeze.recorded.tables import RecordedRun, RecordedTable, read_table
+from autofreeze.regime import Regime
+from autofreeze.results import Ending, TrialResult
+from autofreeze.schedule import Schedule
+from autofreeze.seeds import derive
+from autofreeze.space import Space, SpaceSpec
+from autofreeze.splits import scoring_splits
+from autofreeze.stability import why_unstable
+
+TABLES = Path(__file__).parent / "replay"
+DEPTHS = {"hym_v2": "hym_v2", "hym_birds": "hym_v2", "covid_v2": "covid_v2"}
+"""Cell -> whose depth table tells the luck of its seeds."""
+
+BUDGETS = {1 / 3: "third", 1 / 9: "ninth"}
+CHECKED = 10
+"""Draws of a surrogate that are compared with the tables."""
+
+STEPS = 7
+"""Steps of an epoch, as recorded."""
+
+LONG = 0.3
+"""Share of the run from which a warm-up of the head alone is long."""
+
+Player = Callable[[Schedule, int, float], Sequence[EpochRecord]]
+"""Records of a schedule on a fold at a share of its budget."""
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("play", "real", "check"):
+        command = commands.add_parser(name)
+        command.add_argument("cell", choices=sorted(DEPTHS))
+        if name != "check":
+            command.add_argument("--rules", nargs="+", default=list(RULES), choices=list(RULES))
+            command.add_argument("--trials", type=int, default=24)
+    play = commands.choices["play"]
+    play.add_argument("lines", type=Path)
+    play.add_argument("--replays", type=int, default=200)
+    play.add_argument("--first", type=int, default=1)
+    play.add_argument("--fixed", action="store_true")
+    commands.choices["real"].add_argument("--orders", type=int, default=400)
+    report = commands.add_parser("report")
+    report.add_argument("lines", type=Path, nargs="+")
+    report.add_argument("--like", default="none")
+    report.add_argument("--cells", action="store_true", help="a table for each cell too")
+    given = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    {"play": play_all, "real": print_real, "check": print_check, "report": print_report}[given.command](given)
+
+
+# A search
+
+
+class Search:
+    """One search under one rule.
+
+    Args:
+        rule: Who goes on.
+        play: Gives records.
+        labels: True classes of each fold's validation images.
+        full_work: Forward-equivalents of a whole run on one fold.
+        arms: Those whose first trials are spared.
+        study: Optuna's, where the sampler learns or the rule is one of its pruners.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        play: Player,
+        labels: Sequence[Any],
+        full_work: Callable[[Schedule], float],
+        arms: Sequence[str],
+        study: optuna.Study | None,
+    ) -> None:
+        self._rule, self._play, self._full_work, self._arms = rule, play, full_work, arms
+        self._folds, self._study = len(labels), study
+        self.board = Board([], labels)
+
+    def run(self, trial: Played) -> None:
+        """Run a trial, and then whoever may be promoted now."""
+        twin = next((one for one in self.board.trials if one.digest == trial.digest and one.ending), None)
+        trial.full_work = self._folds * self._full_work(trial.schedule)
+        lacking = sum(one.ending == "complete" and one.arm == trial.arm for one in self.board.trials) < BY_ARM
+        trial.spared = self._rule.spares and (
+            trial.baseline is not None or (trial.arm in self._arms and lacking)
+        )
+        self.board.trials.append(trial)
+        if twin and twin.ending != "paused" and not (twin.ending == "unpromising" and trial.spared):
+            trial.ending, trial.value, trial.loss = twin.ending, twin.value, twin.loss
+            trial.curves, trial.full_work = twin.curves, 0.0
+            self._tell(trial)
+            return
+        self._advance(trial)
+        while self._rule.delayed and any(self._advance(one) for one in self._paused()):
+            pass
+
+    def end(self) -> None:
+        """Give up on those that nobody promoted."""
+        for trial in self._paused():
+            trial.ending = "unpromising"
+            self._tell(trial)
+
+    def _paused(self) -> list[Played]:
+        paused = [one for one in self.board.trials if one.ending == "paused"]
+        return sorted(paused, key=lambda one: -len(one.small))
+
+    def _advance(self, trial: Played) -> bool:
+        """Run a trial as far as it is let; whether it came any further."""
+        moved = False
+        for budget in self._rule.budgets:
+            if budget not in trial.small:
+                moved = True
+                if not self._run_small(trial, budget):
+                    break
+            if not (trial.spared or self._rule.promotes(self.board, trial, budget)):
+                trial.ending = "paused" if self._rule.delayed else "unpromising"
+                break
+        else:
+            moved = True
+            self._run_whole(trial)
+        if trial.ending != "paused":
+            self._tell(trial)
+        return moved
+
+    def _run_small(self, trial: Played, budget: float) -> bool:
+        curves = trial.small.setdefault(budget, {})
+        for fold in range(self._rule.small_folds or self._folds):
+            curves[fold] = list(self._play(trial.schedule, fold, budget))
+            trial.work += curves[fold][-1].work
+            if any(why_unstable(record) for record in curves[fold]):
+                trial.ending = "unstable"
+                return False
+        if trial.asked is not None:
+            mean = float(np.mean([curve[-1].value for curve in curves.values()]))
+            trial.asked.report(mean, self._rule.budgets.index(budget))
+        return True
+
+    def _run_whole(self, trial: Played) -> None:
+        trial.ending = self._how_whole(trial)
+        if trial.ending == "complete":
+            ends = [curve[-1] for curve in trial.curves.values()]
+            weights = [end.n_val for end in ends]
+            trial.value = float(np.average([end.value for end in ends], weights=weights))
+            trial.loss = float(np.average([end.val_loss for end in ends], weights=weights))
+
+    def _how_whole(self, trial: Played) -> str:
+        for fold in range(self._folds):
+            before, curve = trial.work, trial.curves.setdefault(fold, [])
+            for record in self._play(trial.schedule, fold, 1.0):
+                curve.append(record)
+                trial.work = before + record.work
+                epochs = math.ceil(trial.schedule.epochs)
+                self._report(trial, len(self._rule.budgets) + fold * epochs + record.epoch, record)
+                if why_unstable(record):
+                    return "unstable"
+                if not trial.spared and self._rule.stops(self.board, trial, fold):
+                    return "unpromising"
+            if (
+                fold + 1 < self._folds
+                and not trial.spared
+                and self._rule.stops_between(self.board, trial, fold + 1)
+            ):
+                return "unpromising"
+        return "complete"
+
+    def _report(self, trial: Played, step: int, record: EpochRecord) -> None:
+        if trial.asked is not None and record.is_finite:
+            trial.asked.report(record.value, step)
+
+    def _tell(self, trial: Played) -> None:
+        if trial.asked is None:
+            return
+        assert self._study is not None
+        trial.asked.set_constraint("stable", 1.0 if trial.ending == "unstable" else 0.0)
+        complete = trial.ending == "complete"
+        self._study.tell(
+            trial.asked,
+            trial.value if complete else None,
+            state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+        )
+
+
+# On a surrogate
+
+
+class Cell:
+    """A surrogate with its shrunk ones, and the space that is searched."""
+
+    def __init__(self, name: str) -> None:
+        depth = read_table(TABLES / f"{DEPTHS[name]}.depth.jsonl.xz")
+        self.name = name
+        self.surrogates = {1.0: fit_surrogate(read_table(TABLES / f"{name}.breadth.jsonl.xz"), depth)}
+        for budget, word in BUDGETS.items():
+            path = TABLES / f"{name}.{word}.jsonl.xz"
+            if path.exists():
+                self.surrogates[budget] = fit_surrogate(read_table(path), depth)
+        self.facts = self.surrogates[1.0].facts
+        self.space: Space = SpaceSpec.load("default").resolve(self.facts.groups, self.facts.epochs)
+
+    @property
+    def regime(self) -> Regime:
+        """The one regime that was recorded."""
+        return self.surrogates[1.0].regime
+
+
+class Replay:
+    """One draw of a cell, with what was played of it; all rules share it."""
+
+    def __init__(self, cell: Cell, number: int) -> None:
+        self.cell, self.number = cell, number
+        self.drawn = {budget: one.drawn(number) for budget, one in cell.surrogates.items()}
+        labels, train = np.asarray(cell.facts.labels), np.asarray(cell.facts.train)
+        nobody = np.zeros(0, dtype=np.int64)
+        self.splits = scoring_splits(labels, train, nobody, seed=number, folds=None)
+        self.labels = [labels[split.val] for split in self.splits]
+        self.play = lru_cache(maxsize=None)(self._play)
+        self.full_work = lru_cache(maxsize=None)(self._full_work)
+
+    def _play(self, schedule: Schedule, fold: int, budget: float) -> tuple[EpochRecord, ...]:
+        small = schedule if budget == 1 else schedule.scaled(self.drawn[budget].facts.epochs)
+        seed = derive(self.number, "fold", fold)
+        job = Job(trial=0, fold=fold, seed=seed, schedule=small, regime=self.cell.regime)
+        return self.drawn[budget].play(job, self.splits[fold])
+
+    def _full_work(self, schedule: Schedule) -> float:
+        split = self.splits[0]
+        steps = math.ceil(len(split.train) / self.cell.regime.batch_size)
+        shares = self.cell.facts.work_shares
+        return run_work(schedule.timetable(steps), shares, n_train=len(split.train), n_val=len(split.val))
+
+    def truths(self, schedules: Sequence[Schedule]) -> Any:
+        """Give what they are worth."""
+        whole = self.drawn[1.0]
+        return whole.truths(whole.place(schedules))
+
+    def search(self, rule: Rule, trials: int) -> Board:
+        """Search with a sampler that learns."""
+        study = optuna.create_study(
+            direction="maximize", pruner=rule.pruner(len(self.splits) * math.ceil(self.cell.facts.epochs))
+        )
+        search = Search(rule, self.play, self.labels, self.full_work, arms_of(self.cell.space), study)
+        proposals = Proposals(
+            study, self.cell.space, "tpe", self.number, lambda: [result_of(t) for t in search.board.trials]
+        )
+        proposals.enqueue_baselines(baseline_quota(trials))
+        for number in range(trials):
+            proposal = proposals.ask()
+            search.run(played(number, proposal.schedule, proposal.baseline, self.cell.regime, proposal.trial))
+        search.end()
+        return search.board
+
+    def search_given(self, rule: Rule, given: Sequence[Played]) -> Board:
+        """Search among the schedules that another search was proposed."""
+        pruner = rule.pruner(len(self.splits) * math.ceil(self.cell.facts.epochs))
+        study = optuna.create_study(direction="maximize", pruner=pruner) if pruner else None
+        search = Search(rule, self.play, self.labels, self.full_work, arms_of(self.cell.space), study)
+        for one in given:
+            asked = study.ask() if study else None
+            search.run(played(one.number, one.schedule, one.baseline, self.cell.regime, asked))
+        search.end()
+        return search.board
+
+
+def played(number: int, schedule: Schedule, baseline: str | None, regime: Regime, asked: Any) -> Played:
+    """Begin a trial."""
+    return Played(
+        number, schedule, settings_digest(schedule, regime), arm_of(schedule), baseline=baseline, asked=asked
+    )
+
+
+@lru_cache(maxsize=4096)
+def _result(number: int, schedule: Schedule) -> TrialResult:
+    return TrialResult(number=number, recipe="", schedule=schedule, regime=Regime(), ending=Ending.UNFINISHED)
+
+
+def result_of(trial: Played) -> TrialResult:
+    """Give what ``Proposals`` counts arms by."""
+    return _result(trial.number, trial.schedule)
+
+
+def thaw_of(trial: Played) -> float:
+    """Share of the run before the last thaw."""
+    timetable = trial.schedule.timetable(STEPS)
+    return timetable.last_unfreeze / timetable.total_steps
+
+
+def play_all(given: argparse.Namespace) -> None:
+    """Play what is missing."""
+    cell = Cell(given.cell)
+    known = given.lines.read_text().splitlines() if given.lines.exists() else []
+    done = {(line["cell"], line["number"], line["rule"]) for line in map(json.loads, known)}
+    with given.lines.open("a", encoding="utf-8") as stream:
+        for number in range(given.first, given.first + given.replays):
+            missing = [name for name in given.rules if (cell.name, number, name) not in done]
+            if not missing:
+                continue
+            replay = Replay(cell, number)
+            whole = replay.search(RULES["none"](), given.trials) if given.fixed else None
+            for name in missing:
+                began = time.perf_counter()
+                rule = RULES[name]()
+                board = (
+                    replay.search_given(rule, whole.trials) if whole else replay.search(rule, given.trials)
+                )
+                truths = replay.truths([one.schedule for one in board.trials])
+                line = line_of(cell.name, number, name, board, truths)
+                line["seconds"] = round(time.perf_counter() - began, 3)
+                stream.write(json.dumps(line) + "\n")
+            stream.flush()
+
+
+def line_of(cell: str, number: int, rule: str, board: Board, truths: Sequence[float]) -> dict[str, Any]:
+    """Say what came of a search."""
+    complete = [one for one in board.trials if one.ending == "complete"]
+    return {
+        "cell": cell,
+        "number": number,
+        "rule": rule,
+        "work": sum(one.work for one in board.trials),
+        "full": sum(one.full_work for one in board.trials),
+        "chosen": max(complete, key=lambda one: one.rank).number,
+        "truths": [round(float(value), 5) for value in truths],
+        "endings": "".join(one.ending[2] for one in board.trials),  # m, p (unpromising), s (unstable)
+        "kinds": "".join(kind_of(one) for one in board.trials),
+        "thaws": [round(thaw_of(one), 2) for one in board.trials],
+    }
+
+
+def kind_of(trial: Played) -> str:
+    """Name what matters for its pruning: Baseline, Long warm-up, Short one, trained at Once, Head alone."""
+    if trial.baseline:
+        return "B"
+    if trial.schedule.unfreeze_depth == 0:
+        return "H"
+    share = trial.schedule.warmup_epochs / trial.schedule.epochs
+    return "L" if share >= LONG - 1e-9 else "S" if share > 0 else "O"
+
+
+# The report
+
+
+def print_report(given: argparse.Namespace) -> None:
+    """Print a table of the rules over all cells, and one for each."""
+    lines = [json.loads(line) for path in given.lines for line in path.read_text().splitlines()]
+    cells = sorted({line["cell"] for line in lines})
+    print_rules(lines, given.like)
+    for cell in cells if given.cells else ():
+        print(f"\n### {cell}\n")
+        print_rules([line for line in lines if line["cell"] == cell], given.like)
+
+
+def print_rules(lines: Sequence[dict[str, Any]], like: str) -> None:
+    """Print a row for each rule; differences are paired by replay."""
+    by_rule: dict[str, dict[tuple[str, int], dict[str, Any]]] = {}
+    for line in lines:
+        by_rule.setdefault(line["rule"], {})[line["cell"], line["number"]] = line
+    heads = (
+        "rule", "n", "share of full work", "best survives", "… thaws late", "… others", "regret, points",
+        f"chosen less that of *{like}*", "best three survive: long warm-up", "… thaw late", "… others",
+    )  # fmt: skip
+    print(f"| {' | '.join(heads)} |\n|---{'|---:' * (len(heads) - 1)}|")
+    base = by_rule[like]
+    for rule, of_rule in by_rule.items():
+        shared = sorted(base.keys() & of_rule.keys())
+        rows = [of_rule[key] for key in shared]
+        work = [row["work"] / row["full"] for row in rows]
+        regret = [max(row["truths"]) - row["truths"][row["chosen"]] for row in rows]
+        gain = [
+            row["truths"][row["chosen"]] - base[key]["truths"][base[key]["chosen"]]
+            for key, row in zip(shared, rows, strict=True)
+        ]
+        best = [fate for row in rows for fate in fates(row, 1)]
+        three = [fate for row in rows for fate in fates(row, 3)]
+        cells = (
+            f"{np.mean(work):.3f} ± {standard_error(work):.3f}",
+            kept([done for _, _, done in best]),
+            kept([done for _, late, done in best if late]),
+            kept([done for _, late, done in best if not late]),
+            f"{100 * np.mean(regret):.2f} ± {100 * standard_error(regret):.2f}",
+            f"{100 * np.mean(gain):+.2f} ± {100 * standard_error(gain):.2f}",
+            kept([done for kind, _, done in three if kind == "L"]),
+            kept([done for _, late, done in three if late]),
+            kept([done for _, late, done in three if not late]),
+        )
+        print(f"| {rule} | {len(rows)} | {' | '.join(cells)} |")
+
+
+def fates(row: dict[str, Any], n: int) -> list[tuple[str, bool, bool]]:
+    """Give kind, whether it thaws late, and whether it was trained to its end, of the truly best trials."""
+    best = [int(at) for at in np.argsort(row["truths"], kind="stable")[::-1][:n]]
+    return [(row["kinds"][at], row["thaws"][at] >= LONG - 1e-9, row["endings"][at] == "m") for at in best]
+
+
+def kept(flags: Sequence[bool]) -> str:
+    """Write a share with its 95 % interval (Clopper and Pearson) and the number."""
+    n, k = len(flags), sum(flags)
+    if not n:
+        return "–"
+    low = beta.ppf(0.025, k, n - k + 1) if k else 0.0
+    high = beta.ppf(0.975, k + 1, n - k) if k < n else 1.0
+    return f"{k / n:.0%} ({low:.0%}–{high:.0%}, {n})"
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Give the standard error of a mean."""
+    return float(np.std(values, ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+# Recorded runs alone
+
+
+def print_real(given: argparse.Namespace) -> None:
+    """Play on recorded curves: many schedules on one fold, and baselines on five seeds taken for folds."""
+    for title, play in (
+        ("many schedules on one fold; the truth is the value at its end, luck included", real_breadth),
+        ("the baselines on five seeds taken for folds; the truth is the mean over the others", real_depth),
+    ):
+        lines = [line for name in given.rules for line in play(given, name)]
+        if lines:
+            print(f"\n### {given.cell}: {title}\n")
+            print_rules(lines, "none")
+
+
+def real_breadth(given: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
+    """Draw schedules of a breadth table in random orders."""
+    tables = recorded(given.cell)
+    if not set(RULES[name]().budgets) <= set(tables):
+        return
+    runs = tables[1.0].runs
+    digests = [run.job.settings_digest for run in runs]
+    rows = {id(run.job.schedule): at for at, run in enumerate(runs)}
+    labels = [tables[1.0].labels[np.asarray(runs[0].val)]]
+
+    def play(schedule: Schedule, _: int, budget: float) -> Sequence[EpochRecord]:
+        return tables[budget].runs[rows[id(schedule)]].records
+
+    def work(schedule: Schedule) -> float:
+        return runs[rows[id(schedule)]].end.work
+
+    for order in range(given.orders):
+        drawn = np.random.default_rng(order).permutation(len(runs))[: given.trials]
+        board = real_search(name, play, labels, work, [(runs[at].job.schedule, digests[at]) for at in drawn])
+        truths = [0.0 if runs[at].end.diverged else runs[at].end.value for at in drawn]
+        yield line_of(given.cell, order, name, board, truths)
+
+
+def real_depth(given: argparse.Namespace, name: str) -> Iterator[dict[str, Any]]:
+    """Draw five seeds of a depth table, and the baselines in a random order."""
+    if RULES[name]().budgets or DEPTHS[given.cell] != given.cell:
+        return
+    table = read_table(TABLES / f"{given.cell}.depth.jsonl.xz")
+    found = {(run.job.settings_digest, run.job.seed): run for run in table.runs}
+    schedules = {run.job.settings_digest: run.job.schedule for run in table.runs}
+    digests = {id(schedule): digest for digest, schedule in schedules.items()}
+    seeds = list(dict.fromkeys(run.job.seed for run in table.runs))
+
+    def work(schedule: Schedule) -> float:
+        return found[digests[id(schedule)], seeds[0]].end.work
+
+    for order in range(given.orders):
+        rng = np.random.default_rng(order)
+        mixed = [seeds[at] for at in rng.permutation(len(seeds))]
+        folds, rest = mixed[:5], mixed[5:]
+        drawn = [(schedules[digest], digest) for digest in rng.permutation(list(schedules))]
+        truths = [float(np.mean([found[digest, seed].end.value for seed in rest])) for _, digest in drawn]
+        labels = [table.labels[np.asarray(found[drawn[0][1], seed].val)] for seed in folds]
+
+        def play(
+            schedule: Schedule, fold: int, _: float, folds: Sequence[int] = folds
+        ) -> Sequence[EpochRecord]:
+            return found[digests[id(schedule)], folds[fold]].records
+
+        yield line_of(given.cell, order, name, real_search(name, play, labels, work, drawn), truths)
+
+
+def real_search(
+    name: str,
+    play: Player,
+    labels: Sequence[Any],
+    work: Callable[[Schedule], float],
+    drawn: Sequence[tuple[Schedule, str]],
+) -> Board:
+    """Search among recorded schedules; nobody is spared."""
+    rule = RULES[name]()
+    rule.spares = False
+    pruner = rule.pruner(len(labels) * max(math.ceil(schedule.epochs) for schedule, _ in drawn))
+    study = optuna.create_study(direction="maximize", pruner=pruner) if pruner else None
+    search = Search(rule, play, labels, work, (), study)
+    for number, (schedule, digest) in enumerate(drawn):
+        search.run(Played(number, schedule, digest, arm_of(schedule), asked=study.ask() if study else None))
+    search.end()
+    return search.board
+
+
+def recorded(cell: str) -> dict[float, RecordedTable]:
+    """Read the tables of a cell by budget."""
+    words = {1.0: "breadth"} | BUDGETS
+    paths = {budget: TABLES / f"{cell}.{word}.jsonl.xz" for budget, word in words.items()}
+    return {budget: read_table(path) for budget, path in paths.items() if path.exists()}
+
+
+def print_check(given: argparse.Namespace) -> None:
+    """Print how well shorter runs, and the beginnings of whole ones, tell how whole ones end."""
+    tables = recorded(given.cell)
+    whole = tables[1.0]
+    usual = [at for at, run in enumerate(whole.runs) if "meant" not in run.origin]
+    ends = np.array([whole.runs[at].end.value for at in usual])
+    cell = Cell(given.cell)
+    draws = [{b: one.drawn(number) for b, one in cell.surrogates.items()} for number in range(1, CHECKED + 1)]
+
+    def simulated(budget: float, draw: dict[float, Surrogate]) -> list[Sequence[EpochRecord]]:
+        runs = [tables[budget].runs[at] for at in usual]
+        return [draw[budget].play(run.job, Cut(run)) for run in runs]
+
+    wholes = [simulated(1.0, draw) for draw in draws]
+    print(
+        f"### {given.cell}: rank correlation with the value at the end of the whole run, {len(usual)} runs\n"
+    )
+    print("| | recorded | simulated | of the truths |\n|---|---:|---:|---:|")
+    for budget in sorted(tables.keys() - {1.0}):
+        real = correlation([tables[budget].runs[at].end.value for at in usual], ends)
+        shown, true = [], []
+        for draw, runs in zip(draws, wholes, strict=True):
+            small = [records[-1].value for records in simulated(budget, draw)]
+            shown.append(correlation(small, [records[-1].value for records in runs]))
+            truths = [
+                draw[b].truths(draw[b].place([tables[b].runs[at].job.schedule for at in usual]))
+                for b in (budget, 1.0)
+            ]
+            true.append(correlation(*truths))
+        print(f"| shrunk to {budget:.2f} | {real:.2f} | {np.mean(shown):.2f} | {np.mean(true):.2f} |")
+    late = np.array([whole.runs[at].records[0].epochs_done - whole.runs[at].records[0].epochs_since_unfreeze
+                     for at in usual])  # fmt: skip
+    for name, chosen in (("all", late >= 0), (f"last thaw after {LONG:g}", late >= LONG * cell.facts.epochs)):
+        for epoch in range(len(whole.runs[usual[0]].records) - 1):
+            places = np.flatnonzero(chosen)
+            real = correlation([whole.runs[usual[at]].records[epoch].value for at in places], ends[places])
+            shown = [
+                correlation([runs[at][min(epoch, len(runs[at]) - 1)].value for at in places],
+                            [runs[at][-1].value for at in places]) for runs in wholes
+            ]  # fmt: skip
+            print(f"| epoch {epoch + 1}, {name} ({len(places)}) | {real:.2f} | {np.mean(shown):.2f} | |")
+
+
+class Cut:
+    """The images of a recorded run."""
+
+    def __init__(self, run: RecordedRun) -> None:
+        self.train, self.val = np.arange(run.n_train), np.asarray(run.val)
+
+
+def correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's, of the pairs that are finite."""
+    pairs = np.array([first, second])
+    return float(spearmanr(*pairs[:, np.isfinite(pairs).all(axis=0)]).statistic)
+
+
+if __name__ == "__main__":
+    main()
