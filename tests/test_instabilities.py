@@ -1,7 +1,7 @@
 """Where runs became unstable: which cell each counts in, and what is said of a warm-up."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autofreeze import recipes
@@ -83,6 +83,7 @@ def test_a_later_phase_may_be_the_highest():
     assert peak_rate(Schedule(groups=GROUPS, phases=nothing, curve="constant")) == pytest.approx(1e-3)
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["cosine", "constant"]),
     st.sampled_from(["run", "phase"]),

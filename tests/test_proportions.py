@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -16,6 +16,7 @@ def stratum(hit, missed, other_hit, other_missed):
     return Stratum(count=hit, of=hit + missed, other_count=other_hit, other_of=other_hit + other_missed)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40))
 def test_the_interval_of_a_share_is_wilsons(hit, missed):
     share = share_of(hit, hit + missed)
@@ -33,6 +34,7 @@ def test_none_of_three_may_be_half_of_all():
     assert share_of(3, 3).high == 1
 
 
+@settings(deadline=None)
 @given(tables)
 def test_one_stratum_is_fishers_exact_test(table):
     a, b, c, d = table
@@ -76,12 +78,21 @@ def test_arms_at_other_rates_are_not_mistaken_for_a_difference():
     assert contrast([low, high]).share == contrast([low, high]).other_share
 
 
+def test_shares_are_those_of_groups_with_the_same_strata():
+    """Each stratum weighs as much as its groups allow a comparison: 10·10/20 and 2·30/32."""
+    found = contrast([stratum(2, 8, 5, 5), stratum(1, 1, 30, 0)])
+    weights = (5, 60 / 32)
+    for share, shares in ((found.share, (0.2, 0.5)), (found.other_share, (0.5, 1.0))):
+        assert share == pytest.approx(np.average(shares, weights=weights))
+
+
 def test_a_stratum_of_one_group_says_nothing():
     table = stratum(1, 5, 4, 2)
     alone = [stratum(0, 0, 5, 0), stratum(7, 1, 0, 0)]
     assert contrast([table, *alone]) == contrast([table])
 
 
+@settings(deadline=None)
 @given(st.lists(tables, max_size=3))
 def test_no_outcome_of_the_same_numbers_is_less_likely_than_the_least(found):
     result = contrast([stratum(*table) for table in found])

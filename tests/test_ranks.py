@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -42,6 +42,7 @@ def test_the_interval_is_no_wider_than_it_must_be():
 values = st.lists(st.tuples(*[st.integers(0, 9)] * 2), min_size=FEWEST_FOR_A_RELATION, max_size=20)
 
 
+@settings(deadline=None)
 @given(values)
 def test_with_nothing_held_equal_it_is_spearmans(pairs):
     one, other = zip(*pairs, strict=True)
@@ -73,6 +74,17 @@ def test_a_relation_hidden_by_a_third_thing_comes_out():
     rate, one = rng.normal(size=(2, 60))
     assert relation(one, one - 3 * rate).p > relation(one, one - 3 * rate, given=rate).p
     assert relation(one, one - 3 * rate, given=rate).correlation > 0.5
+
+
+def test_what_is_held_equal_costs_a_degree_of_freedom():
+    rng = np.random.default_rng(2)
+    one, other, rate = (stats.rankdata(row) for row in rng.normal(size=(3, 9)))
+    kept = [values - np.polyval(np.polyfit(rate, values, 1), rate) for values in (one, other)]
+    correlation = np.corrcoef(*kept)[0, 1]
+    student = correlation * np.sqrt(6 / (1 - correlation**2))
+    found = relation(one, other, given=rate)
+    assert found.correlation == pytest.approx(correlation)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(student), 6))
 
 
 def test_two_things_that_both_follow_a_third_one_leave_nothing():

@@ -12,12 +12,13 @@ from autofreeze.errors import ConfigError, RunFolderError
 from autofreeze.phrases import sentence
 from autofreeze.report import markdown
 from autofreeze.report.comparison import compare, outcome_of
+from autofreeze.report.stability import stability_of
 from autofreeze.results import DatasetOutcome, StudyResult, SummaryResult
 from autofreeze.values import did_you_mean
 from autofreeze.verdict import verdict_of
 
 REPORT, PAGE = "report.json", "report.md"
-DERIVED = ("verdict", "confirmed", "best", "compared", "endings", "work")
+DERIVED = ("verdict", "confirmed", "best", "compared", "stability", "endings", "work")
 
 
 def write_report(result: StudyResult, folder: Path) -> Path:
@@ -28,6 +29,7 @@ def write_report(result: StudyResult, folder: Path) -> Path:
         "confirmed": verdict.confirmed,
         "best": None if best is None else {"trial": best.number, "sentence": sentence(best.schedule)},
         "compared": [row.model_dump(mode="json") for row in compare(result)],
+        "stability": stability_of(result).model_dump(mode="json"),
         "endings": Counter(trial.ending.value for trial in result.trials),
         "work": result.work,
     }

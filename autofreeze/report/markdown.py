@@ -11,6 +11,7 @@ from autofreeze.phrases import capitalised
 from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.plan import range_words
+from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid, stability_of
 from autofreeze.report.summary import over, unconfirmed_lines
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.words import (
@@ -44,6 +45,7 @@ def page(result: StudyResult) -> str:
     ]
     if result.best is not None:
         parts += _best(result, result.best, verdict)
+    parts += _stability(result)
     parts += _trials(result)
     parts += _data(result)
     parts += [
@@ -168,6 +170,19 @@ def _comparison(result: StudyResult, compared: Sequence[Compared]) -> str:
     ]
     headings = ("schedule", escape(result.metric), "best leads by", "log loss", "work", "ended")
     return table(headings, rows, left=(0, 5))
+
+
+def _stability(result: StudyResult) -> list[str]:
+    found = stability_of(result)
+    told = lines(found)
+    if not told:
+        return []
+    told.append(drift_line(found.beginnings))
+    parts = ["## Stability", bullets(f"{escape(capitalised(line))}." for line in told if line)]
+    for grid in (map_grid(found.instabilities, intervals=True), gradient_grid(found.beginnings)):
+        if grid is not None:
+            parts += [f"{escape(grid.title)}:", table(grid.headings, [tuple(map(escape, row)) for row in grid.rows])]
+    return parts
 
 
 def _trials(result: StudyResult) -> list[str]:

@@ -13,6 +13,7 @@ from autofreeze.front import FrontPoint
 from autofreeze.phrases import capitalised, printable
 from autofreeze.report.comparison import compare
 from autofreeze.report.drawing import draw
+from autofreeze.report.stability import lines, map_grid, stability_of
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.words import (
     certainty,
@@ -70,6 +71,7 @@ def render(result: StudyResult, width: int = 80) -> RenderableType:
             parts += [Text(), _front(result.scale, verdict.front)]
         parts += [Text(), *(Text(line) for line in test_lines(result, verdict))]
         parts += [Text()] if verdict.test else []
+    parts += _stability(result)
     parts += [Text(line) for line in _closing(result)]
     return Padding(Group(*parts), (1, 0))
 
@@ -165,6 +167,20 @@ def _front(scale: Scale, front: Sequence[FrontPoint]) -> Table:
             Text(f"{mark}{one.name}"),
         )
     return table
+
+
+def _stability(result: StudyResult) -> list[RenderableType]:
+    """Say what became unstable, and tabulate where."""
+    found = stability_of(result)
+    told = [Text(f"{capitalised(line)}.") for line in lines(found)]
+    grid = map_grid(found.instabilities)
+    if grid is None:
+        return [*told, Text()] if told else []
+    table = _table(*grid.headings)
+    table.title, table.title_justify = grid.title, "left"
+    for row in grid.rows:
+        table.add_row(*row)
+    return [*told, table, Text()]
 
 
 def _against_baselines(result: StudyResult) -> Table:
