@@ -181,7 +181,8 @@ def _stability(result: StudyResult) -> list[str]:
     parts = ["## Stability", bullets(f"{escape(capitalised(line))}." for line in told if line)]
     for grid in (map_grid(found.instabilities, intervals=True), gradient_grid(found.beginnings)):
         if grid is not None:
-            parts += [f"{escape(grid.title)}:", table(grid.headings, [tuple(map(escape, row)) for row in grid.rows])]
+            rows = [tuple(map(escape, row)) for row in grid.rows]
+            parts += [f"{escape(grid.title)}:", table(grid.headings, rows)]
     return parts
 
 
