@@ -78,7 +78,7 @@ class FrugalSampler(optuna.samplers.BaseSampler):
             self._base.sample_relative(study, trial, search_space) for _ in range(self._how.candidates - 1)
         )
         drawn = [first, *more]
-        points = [self._space.build(self._fixed | one) for one in drawn]
+        points = [self._space.build(self._fixed | _suggested(one, search_space)) for one in drawn]
         gains = expected_gains(self._observed(), [schedule for schedule, _ in points])
         work = np.array([self._how.work(*point) for point in points])
         return drawn[int(np.argmax(gains / work**WORK_POWER))]
@@ -115,3 +115,10 @@ class FrugalSampler(optuna.samplers.BaseSampler):
             for one in self._before
             if one.ending in telling and (one.fold_values or one.ending is Ending.UNSTABLE)
         ]
+
+
+def _suggested(drawn: dict[str, Any], axes: dict[str, BaseDistribution]) -> dict[str, Any]:
+    """Give a draw as ``suggest_int`` and its kin do: samplers may draw whole numbers as floats."""
+    return {
+        name: axes[name].to_external_repr(axes[name].to_internal_repr(value)) for name, value in drawn.items()
+    }

@@ -1,18 +1,27 @@
 """Choosing among several draws by what they promise for their work."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from autofreeze.errors import ConfigError
+from autofreeze.executors.local import LocalExecutor
 from autofreeze.frugality import Frugality, FrugalSampler
 from autofreeze.gains import FEWEST, Observed, expected_gains
+from autofreeze.imagescoring import ImageScoring
 from autofreeze.recipes import gradual, linear_probe
 from autofreeze.regime import Regime
 from autofreeze.results import Ending, TrialResult
+from autofreeze.run import RunFolder
 from autofreeze.schedule import Schedule
 from autofreeze.searchoptions import SearchOptions
 from autofreeze.space import Space, SpaceSpec
+from autofreeze.splits import Split
+from autofreeze.study import Limits, Study
 
 GROUPS = ("stem", "layer1", "layer2", "head")
 EPOCHS = 6.0
@@ -74,6 +83,12 @@ def test_an_unstable_trial_warns_of_its_neighbours() -> None:
     assert with_it < expected_gains(SEEN, [deep(0.11)])[0]
 
 
+AXES: dict[str, BaseDistribution] = {
+    "unfreeze_depth": IntDistribution(0, 3),
+    "backbone_ratio": FloatDistribution(1e-3, 1.0, log=True),
+}
+
+
 class _Draws(optuna.samplers.RandomSampler):
     """Gives the points of a list, one at each draw."""
 
@@ -112,7 +127,7 @@ def chosen(space: Space, points: list[dict[str, object]], work: dict[int, float]
     how = Frugality(len(points), lambda schedule, _: work[schedule.unfreeze_depth])
     sampler = FrugalSampler(_Draws(points), space, how, before)
     trial = optuna.create_study().ask()
-    return sampler.sample_relative(trial.study, trial._get_latest_trial(), {})
+    return sampler.sample_relative(trial.study, trial._get_latest_trial(), AXES)
 
 
 def test_the_promising_draw_is_run_and_of_equals_the_cheaper(space: Space) -> None:
@@ -147,3 +162,60 @@ def test_candidates_out_of_range_are_refused_with_the_way_out() -> None:
         SearchOptions(candidates=0).decided()
     with pytest.raises(ConfigError, match="candidates: got 4 with the sampler qmc; only tpe"):
         SearchOptions(candidates=4, sampler="qmc").decided()
+
+
+SEARCHED = """
+warmup_epochs: {low: 0, high: 2}
+unfreeze_depth: {low: 0, high: all}
+head_lr: {low: 1.0e-4, high: 1.0e-2, log: true}
+backbone_ratio: {low: 1.0e-3, high: 1.0, log: true}
+"""
+TRIALS = 22
+"""The sampler begins to model after ten that have ended."""
+
+
+def searched(
+    folder: Path, made_up: Any, candidates: int, *, stop_after: int = TRIALS, resume: bool = False
+) -> Any:
+    """Search on made-up curves of which the shallow ones are as good as the deep; gives the results."""
+    folds = [Split(np.arange(40, 80), np.arange(40)), Split(np.arange(40), np.arange(40, 80))]
+    with RunFolder(folder, {}, resume=resume) as run:
+        study = Study(
+            run, SpaceSpec.from_text(SEARCHED).resolve(GROUPS, 3.0),
+            LocalExecutor(lambda job: iter(made_up.curve(job))),
+            scoring=ImageScoring.of("top1", np.arange(80) % 2, folds), seed=0, sampler="tpe",
+            run_work=lambda schedule, _: 1.0 + 50.0 * schedule.unfreeze_depth, candidates=candidates,
+        )  # fmt: skip
+
+        def enough() -> str:
+            ended = sum(one.ending is not Ending.UNFINISHED for one in study.results)
+            return "enough" if ended >= stop_after else ""
+
+        study.search(Limits(TRIALS), enough)
+        return study.results
+
+
+def test_a_search_among_candidates_takes_less_work(tmp_path: Path, made_up: Any) -> None:
+    """Skill is drawn by lot here, so that no depth is better than another, and the cheaper ones are run."""
+    depths = {
+        k: np.mean([one.schedule.unfreeze_depth for one in searched(tmp_path / str(k), made_up, k)[-10:]])
+        for k in (1, 16)
+    }
+    assert depths[16] < depths[1]
+
+
+def test_a_search_among_candidates_that_goes_on_draws_what_the_unbroken_one_does(
+    tmp_path: Path, made_up: Any
+) -> None:
+    """Choosing hangs on nothing but the trials before."""
+    whole = searched(tmp_path / "whole", made_up, 8)
+    searched(tmp_path / "broken", made_up, 8, stop_after=15)
+    broken = searched(tmp_path / "broken", made_up, 8, resume=True)
+    assert [one.schedule for one in broken] == [one.schedule for one in whole]
+
+
+def test_a_pruned_trial_keeps_what_its_folds_were_worth(tmp_path: Path, made_up: Any) -> None:
+    """Choosing rests on it, and nothing else tells it."""
+    pruned = [one for one in searched(tmp_path / "run", made_up, 1) if one.ending is Ending.UNPROMISING]
+    assert pruned
+    assert all(1 <= len(one.fold_values) <= 2 and one.value is None for one in pruned)
