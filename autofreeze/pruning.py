@@ -23,6 +23,9 @@ Fine-tuning everything at a high rate begins below the heads that others train o
 passes them late, when the cosine has come down.
 """
 
+GO_ON = 3
+"""One in so many goes on from one fold to the next."""
+
 BEHIND = 1.645
 """Standard errors by which a trial must trail the best on the same images: one-sided 5 %."""
 
@@ -146,8 +149,40 @@ def _value_at_age(run: Sequence[Point], age: float) -> float | None:
     return values[-1] if values and reached else None
 
 
+Standing = tuple[float, float]
+"""How a trial stands after some folds: its value over all of them, and the negative log loss, which breaks ties;
+0 where nobody knows it."""
+
+
+def judge_standing(own: Standing, others: Sequence[Standing], *, folds: int) -> Decision:
+    """Judge a trial between two folds, by its rank among all that have come as far.
+
+    Folds are the rungs of asynchronous successive halving. On each of them a schedule is run whole: every
+    phase has had its share, so that a long warm-up has paid, or has not. A third goes on, and whoever is level
+    with the last of it. Ranks need no standard error, and hold for any metric. Replayed searches
+    decided for this against limits on paired differences, and against smaller budgets (``docs/pruning.md``).
+
+    Args:
+        own: The trial's.
+        others: Of the trials that have finished as many folds, whatever became of them since; fewer than
+            ``MIN_PEERS`` judge nobody.
+        folds: How many that is.
+
+    Source:
+        Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (ASHA), its rule for stopping.
+    """
+    if len(others) < MIN_PEERS:
+        return Go()
+    ahead, n = sum(other > own for other in others), len(others) + 1
+    go_on = math.ceil(n / GO_ON)
+    if ahead < go_on:
+        return Go()
+    after = f"{folds} fold{'s' if folds > 1 else ''}"
+    return Unpromising(f"number {ahead + 1} of {n} after {after}, of which {go_on} go on")
+
+
 def judge_fold(merits: NDArray[np.float64], best: NDArray[np.float64], *, unit: Unit = "points") -> Decision:
-    """Judge a trial between two folds, paired over the images of the folds it has finished.
+    """Judge whether a trial is behind the best one, paired over the images of the same folds.
 
     Args:
         merits: The trial's metric shared out to the images, (n,), as ``metrics.merits`` does it: their mean

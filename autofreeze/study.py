@@ -22,11 +22,12 @@ from autofreeze.job import EpochRecord, Job
 from autofreeze.live import LiveTrial, Observer
 from autofreeze.outcomes import Outcomes
 from autofreeze.proposals import Proposal, Proposals
-from autofreeze.pruning import Go, Unpromising, Unstable, judge, judge_fold
+from autofreeze.pruning import Go, Unpromising, Unstable, judge
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
 from autofreeze.results import SPLIT_BATCHES, Ending, MemberResult, TrialResult
 from autofreeze.run import RunFolder
+from autofreeze.rungs import Rungs
 from autofreeze.samplers import SamplerName
 from autofreeze.schedule import Schedule
 from autofreeze.scoring import Scoring, curves_of, leader, why_fallen
@@ -102,8 +103,10 @@ class Study:
         trials = self._study.get_trials(deepcopy=False)
         self._ended = Outcomes(_read_result(trial) for trial in trials if trial.state.is_finished())
         self._curves = StudyCurves(read_records(run.path))
+        self._rungs = Rungs(scoring, self._curves)
         for result in self._ended:
             self._curves.settle(result.number, result.member)
+            self._rungs.reload(result)
 
     @property
     def results(self) -> tuple[TrialResult, ...]:
@@ -187,6 +190,7 @@ class Study:
             for record in curve:
                 self._report(live, record, self._step(live, fold, record))
         fold = max(live.curves, default=0)
+        self._rungs.reach(live.number, fold)
         if not live.curves or not live.curves[fold][-1].last:
             self._next_fold(live)
             return
@@ -270,7 +274,7 @@ class Study:
             self._run.drop_checkpoint(job)
             self._end(live, self._result(live, Ending.NOT_COMPARABLE, SPLIT_BATCHES), TrialState.FAIL)
             return
-        spared = self._is_spared(live)
+        spared = self._is_spared(live) or job.fold > 0  # then ranks decide, after each fold
         peers = self._curves.peers(live.number, job.fold)
         n = self._scoring.effective_examples(job.fold)
         match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared):
@@ -282,13 +286,11 @@ class Study:
                 pass
 
     def _judge_trial(self, live: LiveTrial) -> None:
-        """Between two folds: go on unless clearly behind the best trial on the same images."""
+        """Between two folds: go on when the trial is among the best that have come as far."""
         done = live.done_folds()
-        best = self._ended.best
-        if done < live.n_folds and best is not None and not self._is_spared(live):
-            own = curves_of(live.curves, leader(self._scoring, live.curves))
-            ours = self._scoring.merits([own[fold][-1] for fold in range(done)])
-            decision = judge_fold(ours, self._merits(best, done), unit=self._scoring.unit)
+        self._rungs.reach(live.number, done)
+        if done < live.n_folds and not self._is_spared(live):
+            decision = self._rungs.judge(live.number, done)
             if isinstance(decision, Unpromising):
                 self._end_pruned(live, Ending.UNPROMISING, decision.reason)
                 return

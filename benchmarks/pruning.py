@@ -333,7 +333,12 @@ def play_all(given: argparse.Namespace) -> None:
     done = {(line["cell"], line["number"], line["rule"]) for line in map(json.loads, known)}
     with given.lines.open("a", encoding="utf-8") as stream:
         for number in range(given.first, given.first + given.replays):
-            missing = [name for name in given.rules if (cell.name, number, name) not in done]
+            missing = [
+                name
+                for name in given.rules
+                if (cell.name, number, name) not in done
+                and set(RULES[name]().budgets) <= set(cell.surrogates)
+            ]
             if not missing:
                 continue
             replay = Replay(cell, number)

@@ -128,6 +128,34 @@ class Behind:
         return behind(ours, theirs, self.errors)
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """Between folds, by rank among all that have come as far: ``pruning.judge_standing``."""
+
+    eta: float = 3.0
+    """One in so many goes on."""
+
+    def __call__(self, board: Board, trial: Played, done: int) -> bool:
+        """Say whether a trial is out after some folds."""
+        others = [
+            standing(one.curves, done)
+            for one in board.trials
+            if one is not trial and all(one.curves.get(f) and one.curves[f][-1].last for f in range(done))
+        ]
+        if len(others) < pruning.MIN_PEERS:
+            return False
+        own = standing(trial.curves, done)
+        return sum(other > own for other in others) >= math.ceil((len(others) + 1) / self.eta)
+
+
+def standing(curves: Curves, folds: int) -> tuple[float, float]:
+    """Give the value over the first folds, and the negative log loss."""
+    ends = [curves[fold][-1] for fold in range(folds)]
+    n = np.array([end.n_val for end in ends]) / sum(end.n_val for end in ends)
+    values, losses = ([getattr(end, name) for end in ends] for name in ("value", "val_loss"))
+    return float(n @ values), -float(n @ losses)
+
+
 def behind(ours: NDArray[np.float64], theirs: NDArray[np.float64], errors: float) -> bool:
     """Whether the one trails the other on the same images by some standard errors."""
     if errors == pruning.BEHIND:
@@ -151,13 +179,17 @@ class Whole(Rule):
 class Median(Whole):
     """``pruning.why_unpromising``: below the median after a share of the time since the last thaw."""
 
-    def __init__(self, between: Any = None, *, grace: float = 0.5, errors: float = 1.0) -> None:
+    def __init__(
+        self, between: Any = None, *, grace: float = 0.5, errors: float = 1.0, folds: int | None = None
+    ) -> None:
         super().__init__(between)
-        self._grace, self._errors = grace, errors
+        self._grace, self._errors, self._folds = grace, errors, folds
 
     def stops(self, board: Board, trial: Played, fold: int) -> bool:
         """Compare with the medians."""
         newest = trial.curves[fold][-1]
+        if newest.last or (self._folds is not None and fold >= self._folds):
+            return False
         n = newest.n_val / self._errors**2 if self._errors else None
         before = pruning.GRACE_SHARE
         try:
@@ -373,38 +405,52 @@ MEDIAN = optuna.pruners.MedianPruner
 HALVING = optuna.pruners.SuccessiveHalvingPruner
 HYPERBAND = optuna.pruners.HyperbandPruner
 
+NINTH = (1 / 9, 1 / 3)
+
 RULES: dict[str, Callable[[], Rule]] = {
     "none": Whole,
-    "folds": lambda: Whole(Behind()),
-    "folds, 1.28 se": lambda: Whole(Behind(1.28)),
-    "folds, 1 se": lambda: Whole(Behind(1.0)),
-    "median at 1/2": Median,
-    "median at 1/2 + folds": lambda: Median(Behind()),
-    "median at 1/3 + folds": lambda: Median(Behind(), grace=1 / 3),
+    # Between folds alone
+    "paired": lambda: Whole(Behind()),
+    "paired, 1.28 se": lambda: Whole(Behind(1.28)),
+    "paired, 1 se": lambda: Whole(Behind(1.0)),
+    "half by rank": lambda: Whole(Ranked(2)),
+    "third by rank": lambda: Whole(Ranked(3)),
+    "quarter by rank": lambda: Whole(Ranked(4)),
+    # Within a run, by the median after a share of the time since the thaw
+    "median": Median,
+    "median; paired": lambda: Median(Behind()),
+    "median at 1/3; paired": lambda: Median(Behind(), grace=1 / 3),
+    "median; third by rank": lambda: Median(Ranked(3)),
+    "median in the first fold; third by rank": lambda: Median(Ranked(3), folds=1),
+    "median in the first fold; half by rank": lambda: Median(Ranked(2), folds=1),
+    "median at 1/3 in the first fold; third by rank": lambda: Median(Ranked(3), grace=1 / 3, folds=1),
+    # Within a run, by the best one on the same images
+    "pairs at 1/2; paired": lambda: PairedInRun(Behind(), grace=1 / 2),
+    "pairs at 1/3; paired": lambda: PairedInRun(Behind()),
+    "pairs at 1/2; third by rank": lambda: PairedInRun(Ranked(3), grace=1 / 2),
+    # Within a run, rungs of the work since the thaw
     "rungs": Halving,
-    "rungs + folds": lambda: Halving(Behind()),
-    "rungs, 2 se + folds": lambda: Halving(Behind(), errors=2.0),
-    "rungs of absolute work, 1 se + folds": lambda: Halving(Behind(), errors=1.0, absolute=True),
-    "rungs at 1/3, 2/3, 1 se + folds": lambda: Halving(Behind(), rungs=(1 / 3, 2 / 3), errors=1.0),
+    "rungs; paired": lambda: Halving(Behind()),
+    "rungs, 2 se; paired": lambda: Halving(Behind(), errors=2.0),
+    "rungs of absolute work, 2 se; paired": lambda: Halving(Behind(), errors=2.0, absolute=True),
+    "rungs at 1/3, 2/3, 1 se; paired": lambda: Halving(Behind(), rungs=(1 / 3, 2 / 3), errors=1.0),
+    "rungs, 2 se, in the first fold; third by rank": lambda: Halving(Ranked(3), errors=2.0, folds=1),
+    # Whole schedules shrunk to a third, or a ninth and a third
     "shrunk": Shrunk,
-    "shrunk + folds": lambda: Shrunk(Behind()),
-    "shrunk, one fold + folds": lambda: Shrunk(Behind(), folds=1),
-    "shrunk, one fold, 1 se + folds": lambda: Shrunk(Behind(), folds=1, errors=1.0),
-    "paired at 1/2, 2 se + folds": lambda: PairedInRun(Behind(), grace=1 / 2),
-    "paired at 1/3, 2 se + folds": lambda: PairedInRun(Behind()),
-    "paired at 1/2, 1.645 se + folds": lambda: PairedInRun(Behind(), errors=1.645, grace=1 / 2),
-    "paired at 1/3, 1.645 se + folds": lambda: PairedInRun(Behind(), errors=1.645),
-    "paired and median at 1/2, 2 se + folds": lambda: Both(
-        PairedInRun(Behind(), grace=1 / 2), Median(Behind())
-    ),
+    "shrunk; paired": lambda: Shrunk(Behind()),
+    "shrunk, one fold; paired": lambda: Shrunk(Behind(), folds=1),
+    "shrunk, one fold, 1 se; paired": lambda: Shrunk(Behind(), folds=1, errors=1.0),
+    "shrunk, one fold, 1 se; third by rank": lambda: Shrunk(Ranked(3), folds=1, errors=1.0),
+    "shrunk twice": lambda: Shrunk(budgets=NINTH),
+    "shrunk twice, delayed; paired": lambda: Shrunk(Behind(), budgets=NINTH, delayed=True),
+    "shrunk, delayed; paired": lambda: Shrunk(Behind(), delayed=True),
+    # Optuna's, by epoch
     "Optuna median": lambda: OfOptuna(lambda _: MEDIAN()),
-    "Optuna median + folds": lambda: OfOptuna(lambda _: MEDIAN(), Behind()),
+    "Optuna median; paired": lambda: OfOptuna(lambda _: MEDIAN(), Behind()),
     "Optuna halving": lambda: OfOptuna(lambda _: HALVING()),
-    "Optuna halving + folds": lambda: OfOptuna(lambda _: HALVING(), Behind()),
     "Optuna Hyperband": lambda: OfOptuna(lambda steps: HYPERBAND(min_resource=1, max_resource=steps)),
-    "Optuna Hyperband + folds": lambda: OfOptuna(
-        lambda steps: HYPERBAND(min_resource=1, max_resource=steps), Behind()
-    ),
-    "shrunk to 1/9, 1/3 + folds": lambda: Shrunk(Behind(), budgets=(1 / 9, 1 / 3)),
-    "shrunk to 1/9, 1/3, delayed + folds": lambda: Shrunk(Behind(), budgets=(1 / 9, 1 / 3), delayed=True),
 }
+"""Name -> a fresh rule; what stands behind a semicolon is the rule between folds."""
+
+DEFAULT = "median in the first fold; third by rank"
+"""That of a search."""

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autofreeze import pruning
 from autofreeze.job import EpochRecord
-from autofreeze.pruning import MIN_PEERS, Go, Unpromising, Unstable, judge_fold
+from autofreeze.pruning import MIN_PEERS, Go, Unpromising, Unstable, judge_fold, judge_standing
 from autofreeze.stability import LOSS_SPIKE, why_unstable
 
 MANY = 10**8
@@ -144,6 +146,47 @@ def test_stability_is_judged_even_before_the_thaw():
 
 
 # Between folds
+
+
+def standings(n: int) -> list[pruning.Standing]:
+    return [(0.5 + place / 100, -0.5) for place in range(n)]
+
+
+@pytest.mark.parametrize(("n", "go_on"), [(6, 2), (7, 3), (9, 3), (10, 4), (24, 8)])
+def test_of_all_that_have_come_as_far_the_best_third_goes_on(n, go_on):
+    field = standings(n)
+    decisions = [
+        judge_standing(own, field[:place] + field[place + 1 :], folds=2) for place, own in enumerate(field)
+    ]
+    assert [isinstance(one, Go) for one in decisions] == [False] * (n - go_on) + [True] * go_on
+    assert decisions[0] == Unpromising(f"number {n} of {n} after 2 folds, of which {go_on} go on")
+
+
+@pytest.mark.parametrize("n", range(MIN_PEERS))
+def test_fewer_than_five_others_judge_nobody_between_folds(n):
+    assert judge_standing((0.0, -9.0), standings(n), folds=1) == Go()
+
+
+def test_who_is_level_with_the_last_that_goes_on_goes_on_too():
+    level = [(0.7, -0.4)] * 8
+    assert judge_standing((0.7, -0.4), level, folds=1) == Go()
+    assert isinstance(judge_standing((0.7, -0.41), level, folds=1), Unpromising)  # log loss breaks the tie
+    assert judge_standing((0.71, -0.9), level, folds=1) == Go()  # the value comes first
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 20), st.integers(0, 3)), min_size=1, max_size=20),
+    st.tuples(st.integers(0, 20), st.integers(0, 3)),
+)
+def test_ranks_alone_decide_whatever_the_scale_of_the_metric(others, own):
+    decision = judge_standing(own, others, folds=1)
+    stretched = [(value**3 + 7.0, 2.0 * loss) for value, loss in [own, *others]]
+    assert judge_standing(stretched[0], stretched[1:], folds=1) == decision
+    if decision == Go():
+        assert judge_standing((own[0] + 1, own[1]), others, folds=1) == Go()
+
+
+# Behind the best one
 
 
 def paired(wins: int, losses: int, ties: int) -> tuple[np.ndarray, np.ndarray]:

@@ -335,24 +335,49 @@ def test_a_bad_trial_is_unpromising_after_the_median_is_known(open_study, made_u
 
 
 @pytest.mark.parametrize("metric", ["top1", "log_loss"])
-def test_between_folds_a_trial_is_judged_by_what_the_metric_weighs(open_study, made_up, metric):
-    # The others are right as often as the baseline, image by image, and much less sure of it. Two of each arm
-    # are trained to their end in any case.
+def test_between_folds_a_third_goes_on_and_log_loss_breaks_ties(open_study, made_up, metric):
+    # All are right as often; each is less sure than the one before. Two of each arm are trained to their end.
     def runner(job):
-        loss = 2.0 if job.trial else 0.5
+        loss = 0.5 + job.trial / 10
         losses = metrics.pack_losses(loss + np.arange(40) / 100) if metric == "log_loss" else ""
-        value = math.exp(-loss) if metric == "log_loss" else 0.75
-        return iter(made_up.curve(made_up.job(), skill=0.9, val_loss=loss, value=value, losses=losses))
+        curve = made_up.curve(made_up.job(), skill=0.9, val_loss=loss, value=0.75, losses=losses)
+        if metric == "log_loss":
+            curve[-1] = curve[-1].model_copy(update={"value": math.exp(-loss)})
+        return iter(curve)
 
     _, study, calls = open_study(runner=runner, metric=metric)
     study.search(Limits(8))
     last = study.results[-1]
-    if metric == "log_loss":
-        assert last.ending is Ending.UNPROMISING
-        assert last.reason == "behind the best by 1.500 ± 0.000 nats on the same 40 images"
-        assert [job.fold for job in calls.jobs if job.trial == last.number] == [0]
-    else:
-        assert last.ending is Ending.COMPLETE
+    assert last.ending is Ending.UNPROMISING
+    assert last.reason == "number 8 of 8 after 1 fold, of which 3 go on"
+    assert [job.fold for job in calls.jobs if job.trial == last.number] == [0]
+
+
+def test_between_folds_whole_runs_are_compared_however_they_began(open_study, made_up):
+    # The last trial has the best end; on the way it lies below all others, as a long warm-up does.
+    def runner(job):
+        curve = made_up.curve(job)
+        late = job.trial == 9
+        values = [0.7 + job.trial / 100] * len(curve)
+        if late:
+            values = [0.69] * (len(curve) - 1) + [0.9]
+        return iter(one.model_copy(update={"value": v}) for one, v in zip(curve, values, strict=True))
+
+    _, study, calls = open_study(runner=runner, sampler="random", metric="top1")
+    study.search(Limits(10))
+    assert [job.fold for job in calls.jobs if job.trial == 9] == [0, 1]
+
+
+def test_within_a_run_trials_are_judged_on_the_first_fold_alone(open_study, made_up):
+    # Trials of the search are as good as the others at the end of the first fold, and hopeless on the second.
+    def runner(job):
+        skill = 0.9 if job.fold == 0 or job.trial < 6 else 0.1
+        return iter(made_up.curve(made_up.job(), skill=skill))
+
+    _, study, calls = open_study(runner=runner, sampler="random")
+    study.search(Limits(10))
+    assert {result.ending for result in study.results} == {Ending.COMPLETE}
+    assert {job.fold for job in calls.jobs if job.trial == 9} == {0, 1}
 
 
 def test_a_small_class_widens_the_error_within_which_a_trial_goes_on(open_study, made_up):
@@ -540,6 +565,28 @@ def test_a_search_that_stops_at_any_event_goes_on_as_if_it_had_not(open_study, m
         assert study.search(Limits(n)) == ""
         assert (told(folder, study), lines(folder)) == expected, f"stopped after {stop} events"
         assert reason == "stop"
+
+
+def test_folds_that_were_finished_before_a_stop_count_though_the_trial_broke_off_after_it(
+    open_study, made_up
+):
+    # Trial 5 breaks off on its second fold; later trials are ranked among all that finished the first.
+    def runner(job):
+        curve = made_up.curve(job, skill=0.95 if job.trial == 5 else 0.9 - 0.02 * job.trial)
+        if (job.trial, job.fold) == (5, 1):
+            curve[1:] = [made_up.diverged(job, 1)]
+        return iter(curve)
+
+    given = {"sampler": "random"}
+    expected = unbroken(open_study, runner, 12, **given)
+    folder, study, calls = open_study("stopped", runner=runner, **given)
+    assert study.search(Limits(12), lambda: "stop" if calls.jobs and calls.jobs[-1].key == "5.1" else "")
+    folder.close()
+    folder, study, _ = open_study("stopped", runner=runner, resume=True, **given)
+    study.search(Limits(12))
+    assert (told(folder, study), lines(folder)) == expected
+    assert any("after 1 fold" in result.reason for result in study.results[6:])
+    assert study.results[5].ending is Ending.UNSTABLE
 
 
 @contextmanager
