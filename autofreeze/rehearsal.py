@@ -18,7 +18,7 @@ from autofreeze.arms import arm_wanted
 from autofreeze.confirmation import Arm
 from autofreeze.finalists import BY_ARM, FEWEST, MOST
 from autofreeze.looks import LOOKS, limit_at
-from autofreeze.pruning import BEHIND, GRACE_SHARE, MIN_PEERS
+from autofreeze.pruning import BEHIND, GO_ON, GRACE_SHARE, MIN_PEERS
 
 SPREAD, SPREAD_SD = 1.4, 0.8
 """How far schedules lie apart, in standard errors over 100 images: the median, and the spread of its
@@ -150,6 +150,7 @@ class _Stage:
         kind = casting.baselines if rng.random() < AS_BASELINE or not casting.pool else casting.pool
         self._favoured = float(rng.choice([part.work for part in kind or casting.pool]))
         self._peers: list[list[_Peer]] = [[] for _ in range(casting.folds)]
+        self._rungs: list[list[float]] = [[] for _ in range(casting.folds)]
         self._ended: list[_Actor] = []
         self._counts: dict[Arm, int] = dict.fromkeys(casting.arms, 0)
         self._by_arm: Mapping[Arm, list[int]] = {
@@ -198,13 +199,18 @@ class _Stage:
         spared = actor.baseline or not self._cast.prune or self._lacks(actor.part.arm)
         for fold in range(self._cast.folds):
             value = actor.worth + NOISE * self._rng.standard_normal()
-            epochs = actor.part.epochs if spared else self._epochs(actor.part, value, self._peers[fold])
+            free = spared or fold > 0  # within a run, trials are judged on the first fold alone
+            epochs = actor.part.epochs if free else self._epochs(actor.part, value, self._peers[fold])
             self._peers[fold].append(_Peer(value, epochs, epochs - actor.part.thaw))
             actor.ran.append(epochs)
             if epochs < actor.part.epochs:
                 return
             actor.scores.append(value)
-            if fold + 1 < self._cast.folds and not spared and self._is_behind(actor):
+            ahead = sum(score > actor.score for score in self._rungs[fold])
+            self._rungs[fold].append(actor.score)
+            rivals = len(self._rungs[fold])
+            judged = fold + 1 < self._cast.folds and not spared and rivals > MIN_PEERS
+            if judged and ahead >= math.ceil(rivals / GO_ON):
                 return
         actor.complete = True
 
@@ -224,12 +230,6 @@ class _Stage:
                 if value + PASSING * self._rng.standard_normal() < bar:
                     return epoch
         return part.epochs
-
-    def _is_behind(self, actor: _Actor) -> bool:
-        """Judge a trial between two folds against the best complete one."""
-        best = max((one.score for one in self._ended if one.complete), default=None)
-        error = PAIRED / math.sqrt(len(actor.scores))
-        return best is not None and actor.score < best - BEHIND * error
 
     def _confirmed(self) -> list[Ran]:
         """Give the candidates of the confirmation, and the fresh seeds that each is run on."""

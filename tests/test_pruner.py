@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 from autofreeze import MedianAfterUnfreezePruner
 from autofreeze.errors import ConfigError
 from autofreeze.job import EpochRecord
-from autofreeze.pruning import MIN_PEERS, Unpromising, judge
+from autofreeze.pruning import MIN_PEERS, Unpromising, judge, judge_standing
 
 EPOCHS = 6
 
@@ -129,10 +129,48 @@ def test_the_end_of_a_run_is_not_pruned_and_nothing_is_without_a_value():
     assert not pruned(study_of(GOOD), pruner, 0, [])
 
 
+# Folds
+
+
+def on_folds(*ends):
+    """Values of a trial that starts unfrozen: the same on the way, and these at the ends of its folds."""
+    return 0, [value for end in ends for value in [*[0.5] * (EPOCHS - 1), end]]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9),
+    st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    st.integers(1, 2),
+)
+def test_between_folds_it_decides_as_a_search_does(peers, own, folds):
+    standings = [(sum(ends[:folds]) / folds, 0.0) for ends in [own, *peers]]
+    decision = judge_standing(standings[0], standings[1:], folds=folds)
+    pruner = MedianAfterUnfreezePruner(EPOCHS, folds=3)
+    study = study_of([on_folds(*ends) for ends in peers])
+    assert pruned(study, pruner, *on_folds(*own[:folds])) == isinstance(decision, Unpromising)
+
+
+def test_on_later_folds_nothing_is_pruned_on_the_way_and_nothing_at_the_end_of_the_last():
+    pruner = MedianAfterUnfreezePruner(EPOCHS, folds=2)
+    study = study_of([(0, [*values, *values]) for _, values in GOOD])
+    assert pruned(study, pruner, 0, [0.1] * 4)
+    assert not pruned(study, pruner, 0, [*GOOD[0][1], *[0.1] * 4])
+    assert pruned(study, pruner, 0, [*GOOD[0][1][:-1], 0.79])
+    assert not pruned(study, pruner, 0, [*GOOD[0][1], *[0.1] * EPOCHS])
+
+
+def test_a_long_warmup_that_ends_well_goes_on_to_the_next_fold_however_it_began():
+    pruner = MedianAfterUnfreezePruner(EPOCHS, folds=2)
+    study = study_of([(0, [*values, *values]) for _, values in GOOD])
+    assert not pruned(study, pruner, 5, [0.1] * 5 + [0.8])
+
+
 def test_what_it_cannot_work_with_is_refused():
     with pytest.raises(ConfigError) as caught:
-        MedianAfterUnfreezePruner(0, n_val=0)
+        MedianAfterUnfreezePruner(0, folds=0, n_val=0)
     assert caught.value.problems == (
         "epochs: got 0; must be above zero and finite",
+        "folds: got 0; must be at least 1",
         "n_val: got 0; must be at least 1, or None",
     )
