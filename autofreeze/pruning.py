@@ -150,17 +150,17 @@ def _value_at_age(run: Sequence[Point], age: float) -> float | None:
 
 
 Standing = tuple[float, float]
-"""How a trial stands after some folds: its value over all of them, and the negative log loss, which breaks ties;
-0 where nobody knows it."""
+"""How a trial stands after some folds: its value over all of them, and the negative log loss, which breaks
+ties; 0 where nobody knows it."""
 
 
 def judge_standing(own: Standing, others: Sequence[Standing], *, folds: int) -> Decision:
     """Judge a trial between two folds, by its rank among all that have come as far.
 
     Folds are the rungs of asynchronous successive halving. On each of them a schedule is run whole: every
-    phase has had its share, so that a long warm-up has paid, or has not. A third goes on, and whoever is level
-    with the last of it. Ranks need no standard error, and hold for any metric. Replayed searches
-    decided for this against limits on paired differences, and against smaller budgets (``docs/pruning.md``).
+    phase has had its share, so that a long warm-up has paid, or has not. A third goes on, and whoever is
+    level with the last of it. Ranks need no standard error, and hold for any metric. Replayed searches
+    decided for this against limits on paired differences and smaller budgets (``docs/pruning.md``).
 
     Args:
         own: The trial's.
