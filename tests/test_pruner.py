@@ -155,9 +155,15 @@ def test_on_later_folds_nothing_is_pruned_on_the_way_and_nothing_at_the_end_of_t
     pruner = MedianAfterUnfreezePruner(EPOCHS, folds=2)
     study = study_of([(0, [*values, *values]) for _, values in GOOD])
     assert pruned(study, pruner, 0, [0.1] * 4)
-    assert not pruned(study, pruner, 0, [*GOOD[0][1], *[0.1] * 4])
+    assert not pruned(study, pruner, 0, [*GOOD[0][1][:-1], 0.79, *[0.1] * 4])
     assert pruned(study, pruner, 0, [*GOOD[0][1][:-1], 0.79])
     assert not pruned(study, pruner, 0, [*GOOD[0][1], *[0.1] * EPOCHS])
+
+
+def test_a_later_fold_is_no_later_epoch():
+    # Peers that thaw after 4 of 6 epochs are never 5 epochs past their thaw, whatever folds they had.
+    late = [(4, [0.9] * 2 * EPOCHS)] * MIN_PEERS
+    assert not pruned(study_of(late), MedianAfterUnfreezePruner(EPOCHS, folds=2), 0, [0.1] * 5)
 
 
 def test_a_long_warmup_that_ends_well_goes_on_to_the_next_fold_however_it_began():
