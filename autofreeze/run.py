@@ -8,6 +8,7 @@ outcome, and are written again after every trial that ends.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -15,11 +16,11 @@ from typing import IO, Any
 import filelock
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from autofreeze.documents import write_text
 from autofreeze.errors import RunFolderError
 from autofreeze.job import EpochRecord, Job
+from autofreeze.journal import Journal
 from autofreeze.records import RECORDS, line_of, repair
 
 SCHEMA = 2
@@ -93,10 +94,15 @@ class RunFolder:
         for stale in self.path.glob("study.journal.lock*"):
             stale.unlink(missing_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = JournalStorage(JournalFileBackend(str(journal)))
+        self._journal = Journal(journal)
+        storage = JournalStorage(self._journal)
         return optuna.create_study(
             study_name=STUDY_NAME, storage=storage, direction="maximize", load_if_exists=True
         )
+
+    def together(self) -> AbstractContextManager[None]:
+        """Have what the study writes within a block reach the disk at the block's end, in one go."""
+        return self._journal.together()
 
     def append(self, job: Job, record: EpochRecord) -> None:
         """Keep a record: one line, on disk before this returns."""

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import optuna
 
 from autofreeze.seeds import derive
+from autofreeze.thinning import FlatSampler
 
 SamplerName = Literal["tpe", "random", "qmc", "gp"]
 SAMPLERS: tuple[str, ...] = get_args(SamplerName)
@@ -20,8 +21,8 @@ def make_sampler(name: SamplerName, seed: int, number: int) -> optuna.samplers.B
     """Build the sampler for one trial.
 
     Args:
-        name: ``tpe`` is multivariate and groups parameters, ``qmc`` a scrambled Sobol sequence, ``gp`` a
-            Gaussian process over the axes that all trials share.
+        name: ``tpe`` is multivariate and is shown a part of a long study's trials (``thinning.py``), ``qmc``
+            is a scrambled Sobol sequence, ``gp`` a Gaussian process over the axes that all trials share.
         seed: The study's seed.
         number: The trial's number in the study.
     """
@@ -29,7 +30,7 @@ def make_sampler(name: SamplerName, seed: int, number: int) -> optuna.samplers.B
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if name == "tpe":
-            return optuna.samplers.TPESampler(seed=own, multivariate=True, group=True)
+            return FlatSampler(optuna.samplers.TPESampler(seed=own, multivariate=True))
         if name == "gp":
             return optuna.samplers.GPSampler(seed=own, independent_sampler=_random(own))
         if name == "qmc":

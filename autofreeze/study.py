@@ -145,9 +145,13 @@ class Study:
             while len(self._live) < self._executor.capacity and self._asked() < limits.trials:
                 if self._ended.dear >= MOST_DEAR * limits.trials:
                     return "hardly a schedule of the space can be afforded (--max-cost)"
-                self._begin(self._proposals.ask())
+                with self._run.together():
+                    proposal = self._proposals.ask()
+                self._begin(proposal)
             while len(self._live) < self._executor.capacity and self._tuning_left(limits):
-                self._begin(self._proposals.ask_tuning(limits.tuned, limits.trials))
+                with self._run.together():
+                    proposal = self._proposals.ask_tuning(limits.tuned, limits.trials)
+                self._begin(proposal)
             if not self._live:
                 return ""
             self._handle(self._executor.next_event())
@@ -372,10 +376,11 @@ class Study:
 
     def _end(self, live: LiveTrial, result: TrialResult, state: TrialState) -> None:
         """Keep the outcome first, then tell: a finished trial takes no more attributes."""
-        live.optuna_trial.set_user_attr("result", result.model_dump_json())
-        self._proposals.settle(self._kept(live), result.params)
-        value = result.value if state == TrialState.COMPLETE else None
-        self._study.tell(live.optuna_trial, value, state=state)
+        with self._run.together():
+            live.optuna_trial.set_user_attr("result", result.model_dump_json())
+            self._proposals.settle(self._kept(live), result.params)
+            value = result.value if state == TrialState.COMPLETE else None
+            self._study.tell(live.optuna_trial, value, state=state)
         del self._live[live.number]
         self._ended.add(result)
         self._curves.settle(live.number, result.member)

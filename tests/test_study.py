@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
@@ -18,6 +17,7 @@ from autofreeze.errors import TrainingError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.replay import ReplayExecutor
 from autofreeze.imagescoring import ImageScoring
+from autofreeze.journal import Journal
 from autofreeze.records import read_records
 from autofreeze.results import Ending
 from autofreeze.run import RunFolder
@@ -605,7 +605,7 @@ def killed_at(monkeypatch, write, *, after):
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(JournalFileBackend, "append_logs", deadly(JournalFileBackend.append_logs))
+        patch.setattr(Journal, "append_logs", deadly(Journal.append_logs))
         patch.setattr(RunFolder, "append", deadly(RunFolder.append))
         try:
             yield
