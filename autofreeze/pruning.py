@@ -59,6 +59,7 @@ def judge(
     epochs: float,
     n: float | None = None,
     spared: bool = False,
+    before: Sequence[EpochRecord] = (),
 ) -> Decision:
     """Judge a run by its newest record.
 
@@ -74,8 +75,9 @@ def judge(
         epochs: Length of the run.
         n: Images that the value rests on, for its standard error; those of the record when left out.
         spared: Whether to judge stability alone, as for baselines.
+        before: The run's earlier records, in order.
     """
-    reason = why_unstable(record)
+    reason = why_unstable(record, before)
     if reason:
         return Unstable(reason)
     if spared or record.last:

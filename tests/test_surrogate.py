@@ -63,7 +63,7 @@ class World:
             rates = timetable.rates(end - 1)
             records.append(
                 EpochRecord(
-                    epoch=epoch, epochs_done=end / 4, step=end, train_loss=3.0 if spike and epoch else loss,
+                    epoch=epoch, epochs_done=end / 4, step=end, train_loss=30.0 if spike and epoch else loss,
                     train_top1=value, phase_start_loss=1.0, val_loss=loss, value=value,
                     predicted=pack_classes(predicted), n_val=len(val), rates=rates,
                     grad_norms=tuple(None if rate is None else 1.0 for rate in rates),

@@ -10,6 +10,7 @@ from autofreeze.recorded.landscape import Process, distances_between, features, 
 from autofreeze.recorded.luck import Floats, Luck, fit_luck, hits, worth_of
 from autofreeze.recorded.surrogate import OUTPUTS, SCORED, Surrogate
 from autofreeze.recorded.tables import RecordedRun, RecordedTable
+from autofreeze.stability import BOUNDS
 
 
 def fit_surrogate(
@@ -112,8 +113,11 @@ def _ceilings(runs: Sequence[RecordedRun], y: Floats) -> Floats:
     """Cap what breaking runs show, so that a few do not decide how the others are told apart."""
     usual = np.array(["meant" not in run.origin for run in runs])
     most, middle = y[usual].max(0), np.median(y[usual], axis=0)
-    room = np.where(np.arange(y.shape[1]) < SCORED, 0.5, 3.0)  # a training loss must be able to show a spike
+    room = np.where(np.arange(y.shape[1]) < SCORED, 0.5, 3.0)
     caps: Floats = most + room * (most - middle)
+    # A training loss must be able to show a spike.
+    train, start = OUTPUTS.index("train_loss"), OUTPUTS.index("start_loss")
+    caps[train] = max(caps[train], most[start] + math.log(2 * (BOUNDS.loss_spike or 1.0)))
     return caps
 
 

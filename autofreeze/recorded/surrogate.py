@@ -31,7 +31,7 @@ from autofreeze.recorded.tables import CellFacts
 from autofreeze.regime import Regime
 from autofreeze.schedule import Schedule, Timetable
 from autofreeze.seeds import derive
-from autofreeze.stability import LOSS_SPIKE, SPIKE_FLOOR
+from autofreeze.stability import BOUNDS
 
 OUTPUTS = ("worth", "log_loss", "train_loss", "start_loss", "train_top1")
 """What is expected at the end of each epoch: normal quantiles of shares, logs of losses."""
@@ -169,9 +169,11 @@ class Surrogate:
         self._refuse(regime)
         outputs = self.outputs(schedule)
         starts = np.exp(outputs[:, 3])
-        most = np.log(np.maximum(LOSS_SPIKE * starts, starts + SPIKE_FLOOR))
-        spreads = np.maximum(self._ratio_spreads(outputs), 1e-9)
-        return float(1 - (1 - self.diverged) * np.prod(ndtr((most - outputs[:, 2]) / spreads)))
+        if BOUNDS.loss_spike is None:
+            return self.diverged
+        most = np.log(BOUNDS.loss_spike * np.maximum(starts, starts[0]))[:-1]  # the last epoch is not judged
+        spreads = np.maximum(self._ratio_spreads(outputs), 1e-9)[:-1]
+        return float(1 - (1 - self.diverged) * np.prod(ndtr((most - outputs[:-1, 2]) / spreads)))
 
     def _ratio_spreads(self, outputs: Floats) -> Floats:
         """Give the spread by seed of the logs of training losses less those at their phases' starts."""
