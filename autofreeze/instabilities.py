@@ -10,7 +10,7 @@ from autofreeze.confirmation import arm_of
 from autofreeze.proportions import Contrast, Share, Stratum, contrast, share_of
 from autofreeze.results import Ending, TrialResult
 from autofreeze.schedule import Schedule
-from autofreeze.stability import kind_of
+from autofreeze.stability import Kind, kind_of
 from autofreeze.values import Value
 
 Row = Literal["at once", "after a warm-up", "head alone"]
@@ -41,12 +41,19 @@ class Cell(Value):
     """How they were unstable -> how many; see ``stability.kind_of``."""
 
 
+ONE_SIDED: Kind = "below the head alone"
+"""Only a run after a warm-up can be judged so: at once there is no head alone to fall below."""
+
+
 class WarmupEffect(Value):
     """Whether runs that train the backbone after a warm-up became unstable less often than those at once."""
 
     finding: Finding
     contrast: Contrast
     """Of the runs after a warm-up with those at once, a stratum for each decade of the peak rate."""
+
+    left_out: int
+    """Runs that were unstable in the way of ``ONE_SIDED``: in the contrast they count as stable."""
 
 
 class Instabilities(Value):
@@ -189,16 +196,22 @@ def _effect(runs: Sequence[_Run]) -> WarmupEffect:
     """Compare the two rows that train the backbone, decade by decade of the peak rate."""
     backbone = [run for run in runs if run.row != "head alone"]
     found = contrast([_stratum(backbone, decade) for decade in sorted({run.decade for run in backbone})])
-    return WarmupEffect(finding=_finding(found), contrast=found)
+    left_out = sum(run.kind == ONE_SIDED for run in backbone)
+    return WarmupEffect(finding=_finding(found), contrast=found, left_out=left_out)
 
 
 def _stratum(runs: Sequence[_Run], decade: int) -> Stratum:
     here = [run for run in runs if run.decade == decade]
-    with_warmup = [run.reason is not None for run in here if run.row == "after a warm-up"]
-    at_once = [run.reason is not None for run in here if run.row == "at once"]
+    with_warmup = [_counts(run) for run in here if run.row == "after a warm-up"]
+    at_once = [_counts(run) for run in here if run.row == "at once"]
     return Stratum(
         count=sum(with_warmup), of=len(with_warmup), other_count=sum(at_once), other_of=len(at_once)
     )
+
+
+def _counts(run: _Run) -> bool:
+    """Whether a run was unstable in a way that both kinds can be."""
+    return run.reason is not None and run.kind != ONE_SIDED
 
 
 def _finding(found: Contrast) -> Finding:

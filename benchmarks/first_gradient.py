@@ -4,12 +4,11 @@
     python benchmarks/first_gradient.py table OUT.jsonl
 
 DATA holds a folder for each set and weights/mobilenetv2_100.imagenet.fp16.safetensors. One schedule, the
-backbone at one rate, constant, eight epochs in all, is trained at once and with its first .5, 1, 2 and 4
-epochs for the head alone, at two rates of the head. Each seed draws 64 training images, order and head; runs
-of one seed are pairs. With AdamW, at once and after 1 and 4 epochs, runs are trained to their end and scored
-on the images that were not drawn; the others end once the drift an epoch after the thaw has been seen. One
-thread; about seven minutes of one core. The test parts are not read. A recording that was stopped goes on
-where it was.
+backbone at one rate, constant, eight epochs in all, is trained at once and with its first epochs for the head
+alone. Each seed draws 64 training images, order and head; runs of one seed are pairs. First the beginnings of
+all runs are recorded, up to an epoch after the thaw; then some are trained to their end, and scored on the
+images that were not drawn. One thread; about six minutes of one core. The test parts are not read. A
+recording that was stopped goes on where it was.
 """
 
 import argparse
@@ -18,7 +17,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.metrics import balanced_accuracy_score
@@ -33,16 +32,19 @@ from autofreeze.task import Task
 from autofreeze.training import evaluate, fit
 from autofreeze.trial import Workbench
 
+Norm = Literal["follow", "eval"]
+
 N_TRAIN, N_FOLLOWED, EPOCHS, BATCH = 64, 32, 8.0, 16
 WARMUPS = (0.0, 0.5, 1.0, 2.0, 4.0)
 TO_THE_END = (0.0, 1.0, 4.0)
-"""With AdamW."""
+"""Those by which AdamW's runs are scored at their end too."""
 
-RATES: dict[OptimizerName, tuple[tuple[float, ...], float]] = {
-    "adamw": ((1e-3, 1e-2), 3e-4),
-    "sgd": ((1e-2, 1e-1), 1e-3),
+RATES: dict[tuple[OptimizerName, Norm], tuple[tuple[float, ...], float, tuple[float, ...]]] = {
+    ("adamw", "follow"): ((1e-3, 1e-2), 3e-4, WARMUPS),
+    ("adamw", "eval"): ((1e-3, 1e-2), 3e-4, TO_THE_END),
+    ("sgd", "follow"): ((1e-2,), 1e-3, TO_THE_END),
 }
-"""Optimizer -> rates of the head, and the rate of the backbone."""
+"""Optimizer and BatchNorm of what trains -> rates of the head, the rate of the backbone, and warm-ups."""
 
 
 def main() -> None:
@@ -66,21 +68,35 @@ def main() -> None:
 
 
 def record(given: argparse.Namespace) -> None:
-    """Train what is still missing from the file, a line of JSON for each run."""
-    lines = given.out.read_text().splitlines() if given.out.exists() else []
-    done = {tuple(json.loads(line)[name] for name in KEY) for line in lines}
+    """Train what is still missing from the file, a line of JSON for each run: beginnings, then whole runs."""
+    lines = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    begun = {tuple(line[name] for name in KEY) for line in lines}
+    whole = {tuple(line[name] for name in KEY) for line in lines if "value" in line}
     benches = {name: open_set(given.data, name) for name in given.sets}
     with given.out.open("a") as stream:
-        for seed, name, optimizer in product(range(given.seeds), given.sets, RATES):
-            for head_lr, warmup in product(RATES[optimizer][0], WARMUPS):
-                if (name, optimizer, head_lr, warmup, seed) in done:
-                    continue
-                line = dict(zip(KEY, (name, optimizer, head_lr, warmup, seed), strict=True))
-                line |= trained(benches[name], optimizer, head_lr, warmup, seed)
-                print(json.dumps(line), file=stream, flush=True)
+        for to_the_end, done in ((False, begun), (True, whole)):
+            for key in keys(given, to_the_end=to_the_end):
+                if key not in done:
+                    line = dict(zip(KEY, key, strict=True)) | trained(
+                        benches[key[0]], key, to_the_end=to_the_end
+                    )
+                    print(json.dumps(line), file=stream, flush=True)
 
 
-KEY = ("set", "optimizer", "head_lr", "warmup", "seed")
+Key = tuple[str, OptimizerName, Norm, float, float, int]
+
+
+def keys(given: argparse.Namespace, *, to_the_end: bool) -> Iterator[Key]:
+    """Give all runs, seed after seed."""
+    for seed, name in product(range(given.seeds), given.sets):
+        for (optimizer, norm), (head_lrs, _, warmups) in RATES.items():
+            if to_the_end and (optimizer, norm) != ("adamw", "follow"):
+                continue
+            for head_lr, warmup in product(head_lrs, TO_THE_END if to_the_end else warmups):
+                yield name, optimizer, norm, head_lr, warmup, seed
+
+
+KEY = ("set", "optimizer", "norm", "head_lr", "warmup", "seed")
 
 
 def open_set(root: Path, name: str) -> Workbench:
@@ -92,16 +108,14 @@ def open_set(root: Path, name: str) -> Workbench:
     return Workbench.open(task)
 
 
-def trained(
-    bench: Workbench, optimizer: OptimizerName, head_lr: float, warmup: float, seed: int
-) -> dict[str, Any]:
+def trained(bench: Workbench, key: Key, *, to_the_end: bool) -> dict[str, Any]:
     """Train once; give the first gradient, the drift after it, and how it ended."""
+    _, optimizer, norm, head_lr, warmup, seed = key
     examples, rest = drawn(bench, seed)
     groups = bench.backbone.groups.names
     model = bench.build_model(seed)
-    regime = Regime(optimizer=optimizer, batch_size=BATCH)
-    schedule = schedule_of(groups, head_lr, RATES[optimizer][1], warmup)
-    to_the_end = optimizer == "adamw" and warmup in TO_THE_END
+    regime = Regime(optimizer=optimizer, batch_size=BATCH, norm=norm)
+    schedule = schedule_of(groups, head_lr, RATES[optimizer, norm][1], warmup)
     records: list[EpochRecord] = []
     for one in fit(
         model, Columns.of(model, bench.backbone.groups), schedule, regime, examples,
@@ -173,10 +187,10 @@ def drift_after(records: Sequence[EpochRecord], epochs: float) -> float | None:
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """Write the table: medians over seeds, the least and the most, and what is paired by seed."""
     heading = (
-        "| set | optimizer | head rate | head alone, epochs | n | loss at the thaw | first gradient "
-        "| over weights | × at once | drift an epoch later | × at once | value | over at once |"
+        "| set | optimizer | BatchNorm | head rate | head alone, epochs | n | loss at the thaw "
+        "| first gradient | over weights | × at once | drift an epoch later | × at once | value | over at once |"
     )
-    return "\n".join([heading, "|---|---|---|---|" + "---:|" * 9, *rows(runs)])
+    return "\n".join([heading, "|---|---|---|---|---|" + "---:|" * 9, *rows(runs)])
 
 
 def rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -184,9 +198,9 @@ def rows(runs: Sequence[dict[str, Any]]) -> Iterator[str]:
     cells: dict[tuple[Any, ...], dict[int, dict[str, Any]]] = {}
     for run in runs:
         cells.setdefault(tuple(run[name] for name in KEY[:-1]), {})[run["seed"]] = run
-    for (name, optimizer, head_lr, warmup), own in sorted(cells.items()):
-        at_once = cells[name, optimizer, head_lr, 0.0]
-        told = [name, optimizer, f"{head_lr:g}", f"{warmup:g}", str(len(own))]
+    for (name, optimizer, norm, head_lr, warmup), own in sorted(cells.items()):
+        at_once = cells[name, optimizer, norm, head_lr, 0.0]
+        told = [name, optimizer, norm, f"{head_lr:g}", f"{warmup:g}", str(len(own))]
         told += [spread(own, "loss", 2), spread(own, "gradient", 2), spread(own, "over_weights", 4)]
         told += [ratio(own, at_once, "gradient") if warmup else "1", spread(own, "drift", 3)]
         told += [ratio(own, at_once, "drift") if warmup else "1", spread(own, "value", 3)]
@@ -230,7 +244,8 @@ def lead(own: Cell, at_once: Cell) -> str:
     leads = [100 * lead for lead in _paired(own, at_once, "value", lambda one, two: one - two)]
     if len(leads) < 2:
         return "–"
-    return f"{statistics.mean(leads):+.1f} ± {statistics.stdev(leads) / len(leads) ** 0.5:.1f} pt"
+    error = statistics.stdev(leads) / len(leads) ** 0.5
+    return f"{statistics.mean(leads):+.1f} ± {error:.1f} pt (n = {len(leads)})"
 
 
 if __name__ == "__main__":

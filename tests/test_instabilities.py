@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autofreeze import recipes
-from autofreeze.instabilities import instabilities, peak_rate, row_of
+from autofreeze.instabilities import ONE_SIDED, instabilities, peak_rate, row_of
 from autofreeze.job import Thaw
 from autofreeze.regime import Regime
 from autofreeze.results import Ending, MemberResult, TrialResult
@@ -255,6 +255,16 @@ def test_a_warmup_at_gentler_rates_is_not_praised_for_it():
     assert instabilities(apart).warmup.finding == "nothing to compare"
     overlapping = apart + runs(at_once(3e-5), 2, 0) + runs(after(3e-2), 2, 2)
     assert instabilities(overlapping).warmup.finding != "less often"
+
+
+def test_what_only_a_warmup_can_show_is_not_held_against_warmups():
+    """A run at once has no value of its head alone to fall below."""
+    below = [unstable(after(3e-3), f"{ONE_SIDED}: 0.4 at epoch 3, 0.6 before", thaw=THAW)] * 8
+    found = instabilities(runs(at_once(3e-3), 10, 3) + runs(after(3e-3), 4, 2) + below)
+    assert found.kinds[ONE_SIDED] == 8
+    assert cells(found)[("after a warm-up", -3)] == (10, 12)
+    assert found.warmup.left_out == 8
+    assert (found.warmup.contrast.share, found.warmup.contrast.other_share) == (pytest.approx(2 / 12), 0.3)
 
 
 def test_heads_alone_are_no_evidence_for_warmups():

@@ -106,6 +106,15 @@ def test_a_claim_about_warmups_is_made_where_chance_would_not_give_it(search):
     )
 
 
+def test_what_only_a_warmup_can_show_is_told_and_not_counted(search):
+    search.add(5, reason=SPIKE).add(5).add(2, warmup=1, reason=SPIKE).add(6, warmup=1)
+    search.add(2, warmup=1, reason="below the head alone: 0.4 at epoch 3, 0.6 before")
+    assert search.told[1].endswith(
+        "20 % against 50 % at equal peak rates, p = 0.35 (2 below the head alone not counted: only a warm-up "
+        "can show that)"
+    )
+
+
 @pytest.mark.parametrize(
     ("at_once", "after", "words"),
     [

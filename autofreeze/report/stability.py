@@ -123,9 +123,10 @@ def _effect(effect: WarmupEffect) -> str:
         return f"{rarer}: no runs with one and at once train the backbone at peak rates of one decade"
     if effect.finding == "too few":
         return f"{rarer}: too few runs with one and at once at equal peak rates"
-    shares = (
-        f"{_percent(found.share)} against {_percent(found.other_share)} at equal peak rates, {_p(found.p)}"
-    )
+    shares = f"{_percent(found.share)} against {_percent(found.other_share)}"
+    shares += f" at equal peak rates, {_p(found.p)}"
+    if effect.left_out:
+        shares += f" ({effect.left_out} {ONE_SIDED} not counted: only a warm-up can show that)"
     if effect.finding == "not told":
         return f"{rarer}: {shares}"
     return f"after a warm-up runs became unstable {effect.finding} than at once: {shares}"
