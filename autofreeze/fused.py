@@ -22,7 +22,7 @@ from autofreeze.errors import ConfigError
 from autofreeze.examples import Examples
 from autofreeze.heads import HeadStack
 from autofreeze.job import EpochRecord, Member, Thaw
-from autofreeze.scoring import joined, leading_now
+from autofreeze.scoring import joined, leading_now, of_head
 from autofreeze.seeds import derive
 from autofreeze.stability import Watch, why_unstable
 from autofreeze.steps import Forward, autocast
@@ -196,7 +196,7 @@ class _Sweep:
         """Train and validate one epoch; heads that have become unstable are left out from now on."""
         began = time.perf_counter()
         progress, epoch = self.progress, len(self.progress.records)
-        before = self._weigh() if not epoch else []
+        at_first = self._weigh() if not epoch else []
         trained = self._train(epoch)
         predicted, losses = self._validate()
         weights = self._weigh()
@@ -204,13 +204,19 @@ class _Sweep:
         newest = dict(enumerate(progress.records[-1].members)) if progress.records else {}
         for turn, place in enumerate(progress.going):
             record = self._record(epoch, trained.of(turn), place, predicted[:, turn], losses[:, turn])
-            newest[place] = record.model_copy(update=self._signals(trained.of(turn), turn, before, weights))
+            newest[place] = record.model_copy(update=self._signals(trained.of(turn), turn, at_first, weights))
         members = [newest[place] for place in range(len(self.members))]
-        record = joined(members, progress.going, work=progress.work, seconds=progress.seconds)
-        progress.records.append(record)
+        before = progress.records
+        record = joined(members, progress.going, work=progress.work, seconds=progress.seconds, before=before)
         if record.last:
-            self.stack.put(progress.going.index(leading_now(members, progress.going)), self.linear)
-        stable = [turn for turn, place in enumerate(progress.going) if not why_unstable(members[place])]
+            leader = leading_now(members, progress.going, before)
+            self.stack.put(progress.going.index(leader), self.linear)
+        stable = [
+            turn
+            for turn, place in enumerate(progress.going)
+            if not why_unstable(members[place], of_head(before, place))
+        ]
+        progress.records.append(record)
         if stable and len(stable) < len(progress.going):
             self.stack.select(stable)
         progress.going = [progress.going[turn] for turn in stable]

@@ -150,19 +150,27 @@ def leading(standings: Mapping[int, tuple[float, float]]) -> int:
     return max(standings, key=key)
 
 
-def leading_now(members: Sequence[EpochRecord], going: Sequence[int]) -> int:
+def leading_now(
+    members: Sequence[EpochRecord], going: Sequence[int], before: Sequence[EpochRecord] = ()
+) -> int:
     """Say which head of a sweep leads in an epoch: of those that are stable, where any is.
 
     Args:
         members: The newest record of each head, by its place.
         going: Places of those that were trained in this epoch.
+        before: Earlier records of the sweep, in order.
     """
-    stable = [place for place in going if not why_unstable(members[place])]
+    stable = [place for place in going if not why_unstable(members[place], of_head(before, place))]
     return leading({place: (members[place].value, members[place].log_loss) for place in stable or going})
 
 
 def joined(
-    members: Sequence[EpochRecord], going: Sequence[int], *, work: float, seconds: float
+    members: Sequence[EpochRecord],
+    going: Sequence[int],
+    *,
+    work: float,
+    seconds: float,
+    before: Sequence[EpochRecord] = (),
 ) -> EpochRecord:
     """Make the record of a sweep from those of its heads: that of the stable head that leads in this epoch.
 
@@ -173,20 +181,28 @@ def joined(
         going: Places of those that were trained in this epoch.
         work: Forward-equivalents of the whole sweep so far.
         seconds: The same in time.
+        before: Earlier records of the sweep, in order.
     """
-    leader = leading_now(members, going)
-    last = members[leader].last or bool(why_unstable(members[leader]))
+    leader = leading_now(members, going, before)
+    reason = why_unstable(members[leader], of_head(before, leader))
+    last = members[leader].last or bool(reason)
     spare = {} if last else {"predicted": "", "losses": ""}
     kept = tuple(record.model_copy(update=spare) for record in members)
     return members[leader].model_copy(
-        update={"work": work, "seconds": seconds, "last": last, "members": kept}
+        update={"work": work, "seconds": seconds, "diverged": reason, "last": last, "members": kept}
     )
 
 
 def why_fallen(curves: TrialCurves, place: int) -> str:
     """Say why one head of a sweep is out: it was unstable in some epoch of some fold; empty when it is in."""
-    records = (record.members[place] for fold in sorted(curves) for record in curves[fold])
-    return next((reason for record in records if (reason := why_unstable(record))), "")
+    runs = (of_head(curves[fold], place) for fold in sorted(curves))
+    reasons = (why_unstable(record, run[:epoch]) for run in runs for epoch, record in enumerate(run))
+    return next((reason for reason in reasons if reason), "")
+
+
+def of_head(curve: Sequence[EpochRecord], place: int) -> list[EpochRecord]:
+    """Give the records of one head of a sweep on one fold."""
+    return [record.members[place] for record in curve]
 
 
 def curves_of(curves: TrialCurves, place: int | None) -> dict[int, list[EpochRecord]]:

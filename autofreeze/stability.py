@@ -218,8 +218,8 @@ def why_unstable(record: EpochRecord, before: Sequence[EpochRecord] = (), bounds
 def _loss_spike(run: Sequence[EpochRecord], bounds: Bounds) -> str:
     record, first = run[-1], run[0]
     start = max(first.thaws[0].loss if first.thaws else first.phase_start_loss, record.phase_start_loss)
-    if bounds.loss_spike is None or not record.train_loss > bounds.loss_spike * start:
-        return ""
+    if bounds.loss_spike is None or not start > 0 or not record.train_loss > bounds.loss_spike * start:
+        return ""  # a loss of another kind may be negative, and one that nobody knows is NaN
     return (
         f"loss spike: {record.train_loss:.3g} in epoch {record.epoch}, {start:.3g} at the start; "
         f"{bounds.loss_spike:g} times as much is the most"
@@ -235,7 +235,7 @@ def _below_head(run: Sequence[EpochRecord], bounds: Bounds) -> str:
     if len(run) - place < 2 or record.step - step < FOLLOWED:
         return ""
     head = run[place - 1]
-    if not 0 <= head.value <= 1:  # no share, and so its error is not known
+    if not head.n_val or not 0 <= head.value <= 1:  # no share, and so its error is not known
         return ""
     share = (head.value * head.n_val + 1) / (head.n_val + 2)  # no error of zero where all are right
     error = math.sqrt(max(share * (1 - share), 0.0) / head.n_val)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from autofreeze.curves import StudyCurves
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
-from autofreeze.job import EpochRecord, Job
+from autofreeze.job import EpochRecord, Job, Thaw
 from autofreeze.live import LiveTrial, Observer
 from autofreeze.outcomes import Outcomes
 from autofreeze.proposals import Proposal, Proposals
@@ -281,7 +281,8 @@ class Study:
         spared = self._is_spared(live) or job.fold > 0  # then ranks decide, after each fold
         peers = self._curves.peers(live.number, job.fold)
         n = self._scoring.effective_examples(job.fold)
-        match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared):
+        before = live.curves[job.fold][: record.epoch]
+        match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared, before=before):
             case Unstable(reason):
                 self._stop(live, job, Ending.UNSTABLE, reason)
             case Unpromising(reason):
@@ -406,6 +407,8 @@ class Study:
             affordable=self._is_affordable(live),
             work=sum(record.work for record in spent),
             seconds=sum(record.seconds for record in spent),
+            thaw=_first_thaw(live.curves.get(0, ())),
+            drift=live.curves[0][-1].drift if live.curves.get(0) else None,
             member=place,
             members=tuple(self._member_result(live, one, ending) for one in range(len(live.members))),
             **scored,
@@ -422,6 +425,11 @@ class Study:
         scored.pop("n_val", None)
         settings = member.settings_digest
         return MemberResult(params=member.params, settings=settings, reason=reason, **scored)
+
+
+def _first_thaw(curve: Sequence[EpochRecord]) -> Thaw | None:
+    """Give the first thaw of a run in which a backbone column comes in."""
+    return next((thaw for record in curve for thaw in record.thaws if thaw.of_backbone), None)
 
 
 def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
