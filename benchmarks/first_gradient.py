@@ -188,7 +188,8 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     """Write the table: medians over seeds, the least and the most, and what is paired by seed."""
     heading = (
         "| set | optimizer | BatchNorm | head rate | head alone, epochs | n | loss at the thaw "
-        "| first gradient | over weights | × at once | drift an epoch later | × at once | value | over at once |"
+        "| first gradient | over weights | × at once | drift an epoch later | × at once "
+        "| value | over at once |"
     )
     return "\n".join([heading, "|---|---|---|---|---|" + "---:|" * 9, *rows(runs)])
 

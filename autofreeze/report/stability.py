@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from autofreeze.firstgradients import Beginnings, FirstGradients, Side, beginnings, is_told
-from autofreeze.instabilities import ROWS, Cell, Instabilities, WarmupEffect, instabilities
+from autofreeze.instabilities import ONE_SIDED, ROWS, Cell, Instabilities, WarmupEffect, instabilities
 from autofreeze.phrases import counted, listed
 from autofreeze.proportions import Share
 from autofreeze.ranks import Median, Relation
