@@ -1,38 +1,47 @@
-"""What ``import autofreeze`` offers beside the values: searching one data set or several, and training."""
+"""What ``import autofreeze`` offers beside the values: searching one data set, several, or any training."""
 
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autofreeze.display import Display
 from autofreeze.errors import ConfigError, InputError, RunFolderError
-from autofreeze.imagesubject import ImageSubject
 from autofreeze.interruption import watch_for_interruption
 from autofreeze.metrics import METRICS
 from autofreeze.plan import Plan
 from autofreeze.results import StudyResult, SummaryResult
-from autofreeze.retraining import train
 from autofreeze.run import check_usable
 from autofreeze.samplers import SamplerName
+from autofreeze.scale import Direction
 from autofreeze.searching import SearchSession
 from autofreeze.searchoptions import Decided, SearchOptions
 from autofreeze.several import SeveralSearch, check_usable_by_several, folder_names, gather, holds_several
+from autofreeze.subject import Subject
 from autofreeze.task import Task
-from autofreeze.trial import Workbench
 from autofreeze.values import did_you_mean
 
-__all__ = ["command_line", "plan", "search", "search_all", "train"]
+if TYPE_CHECKING:
+    from autofreeze.own.groups import Given
+    from autofreeze.own.run import Fit
+
+__all__ = ["command_line", "plan", "search", "search_all"]
 
 
 def search(
-    data: str | Path,
-    model: str,
+    data: str | Path | None = None,
+    model: str | None = None,
     *,
     out: str | Path,
+    fit: "Fit | None" = None,
+    groups: "Given | None" = None,
+    direction: Direction = "maximize",
+    held_out: float | None = None,
+    reads: Sequence[str] = (),
+    name: str | None = None,
     preset: str = "standard",
     trials: int | None = None,
     time_limit: float | None = None,
@@ -44,34 +53,48 @@ def search(
     prune: bool = True,
     resume: bool = False,
     confirm: int | None = None,
-    delta: float = 1.0,
+    delta: float | None = None,
     tune_baselines: Sequence[str] = (),
     max_cost: float | None = None,
     views: str | None = None,
     erase: float | None = None,
+    candidates: int = 1,
     display: Display | None = None,
     command: str = "",
     **task: Any,
 ) -> StudyResult:
-    """Search the best freezing schedule for a data set and a pretrained model.
+    """Search the best freezing schedule for a data set and a pretrained model, or for any training loop.
+
+    Images are given by ``data`` and ``model``; a training of one's own by ``fit`` and ``groups``
+    (docs/own-training.md).
 
     Args:
         data: Images: a folder with ``train/ val/ test/`` or one folder per class, a ``.csv`` file, or a name.
         model: timm name of the backbone.
         out: Run folder; everything that is found is kept there as it is found.
+        fit: A training: a generator of a job (``own.job.FitJob``) that yields after each epoch a number, an
+            ``Epoch``, or a mapping of its fields.
+        groups: Its layer groups, stem first, head last: name -> prefixes of parameter names, or ``Group``.
+        direction: Whether ``maximize`` or ``minimize`` what ``fit`` yields.
+        held_out: Share of the examples that each fold and each fresh seed of ``fit`` holds out anew to score
+            on, 0..1; 0 where all are scored on the same. From ``folds`` when left out, else a fifth.
+        reads: Axes that only ``fit`` can obey and that it reads from ``job.regime``, such as ``batch_size``.
+        name: Of the training, for reports; that of the function when left out.
         preset: ``quick``, ``standard`` or ``thorough``; decides trials, epochs, space and folds where those
             are left out.
         trials: Trials in all, baselines included, >= 1.
         time_limit: Seconds after which no more is trained, counted from this call: preparing counts too.
-        epochs: Length of each run; by the size of the data when nobody says (``budget.default_epochs``).
+        epochs: Length of each run; by the size of the data when nobody says (``budget.default_epochs``). A
+            whole number, and needed, with ``fit``.
         space: Name of a shipped search space, or a YAML file.
-        folds: Folds that a trial is scored on, 1..5.
+        folds: Folds that a trial is scored on, 1..5; with ``fit`` 1 when left out.
         seed: Decides splits' folds, heads, orders, views and the sampler's draws.
         sampler: ``tpe``, ``random``, ``qmc`` or ``gp``.
         prune: End unpromising trials early; unstable ones are ended always.
         resume: Go on with the study in ``out``.
         confirm: Fresh seeds at most on which the finalists are confirmed: 0 (not at all), 6, 12 or 24.
-        delta: Half-width of *no difference*, in points (1 is .01 of the metric; of a log loss .01 nat).
+        delta: Half-width of *no difference*, in points (1 is .01 of the metric; of a log loss .01 nat); 1
+            when left out. With ``fit`` in the unit of what it yields; nothing is called equal when left out.
         tune_baselines: Names of baselines whose rate is tuned by as many trials as the search has; ``all``
             for all of them.
         max_cost: Work of one run at most, in runs of full fine-tuning: 0.5 is half. What costs more cannot
@@ -79,9 +102,12 @@ def search(
         views: ``none``, ``flip``, ``bank:K`` or ``online``, whatever the space says.
         erase: Share of the crops of ``bank:K`` and ``online`` in which a rectangle is erased, whatever the
             space says, 0..1.
+        candidates: Draws among which each trial is chosen, by what they promise for their work
+            (``frugality.py``); 1 runs what is drawn.
         display: Shows what it will cost and how it goes; nothing is shown when left out.
         command: Told in the report.
-        task: Fields of :class:`autofreeze.task.Task`, such as ``weights``, ``metric`` or ``image_size``.
+        task: Fields of :class:`autofreeze.task.Task`, such as ``weights``, ``metric`` or ``image_size``. With
+            ``fit`` only ``metric``: a name for what it yields.
 
     Returns:
         What was found; also in ``out/report.json`` and ``out/report.md``, which are written as trials end.
@@ -91,23 +117,55 @@ def search(
         TrainingError: The first trials all failed.
     """
     began = time.monotonic()
-    options = SearchOptions(
-        preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
-        tuple(tune_baselines), max_cost, views, erase,
-    ).decided()  # fmt: skip
-    settings = _task(data, model, options, task)
+    own = fit is not None or groups is not None
+    asked = SearchOptions(
+        preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm,
+        1.0 if own or delta is None else delta, tuple(tune_baselines), max_cost, views, erase, candidates,
+    )  # fmt: skip
     out = Path(out)
+    subject: Subject
+    if own:
+        from autofreeze.own.opening import open_own
+
+        named = {"metric": task.pop("metric")} if "metric" in task else {}
+        subject, options = open_own(
+            fit, groups, asked, **named, direction=direction, delta=delta, held_out=held_out, reads=reads,
+            name=name, not_for_own={"data": data, "model": model, "views": views, "erase": erase, **task},
+        )  # fmt: skip
+        check_free(out, resume=resume)
+    else:
+        from autofreeze.opening import open_one
+
+        options = asked.decided()
+        given, backbone = _both(data, model)
+        settings = _task(given, backbone, options, task)
+        check_free(out, resume=resume)
+        subject = open_one(settings, display)
+    session = SearchSession(subject, options, out, display=display, command=command)
+    session.check()
+    left = None if time_limit is None else time_limit - (time.monotonic() - began)
+    with watch_for_interruption(display.tell if display else None) as interruption:
+        return session.search(interruption, left)
+
+
+def _both(data: str | Path | None, model: str | None) -> tuple[str | Path, str]:
+    """Give data and model, both of which a search on images needs."""
+    missing = [name for name, one in (("data", data), ("model", model)) if one is None]
+    if data is None or model is None:
+        raise ConfigError(
+            f"{' and '.join(missing)}: missing; give data and model for a search on images, or fit and "
+            "groups for a training of your own"
+        )
+    return data, model
+
+
+def check_free(out: Path, *, resume: bool) -> None:
+    """Refuse a run folder that a search on one data set cannot use; touches nothing."""
     if holds_several(out):
         raise RunFolderError(
             "holds a search on several data sets; give all of them, or choose another --out", where=str(out)
         )
     check_usable(out, resume=resume)
-    bench = _open(settings, display)
-    session = SearchSession(ImageSubject(bench), options, out, display=display, command=command)
-    session.check()
-    left = None if time_limit is None else time_limit - (time.monotonic() - began)
-    with watch_for_interruption(display.tell if display else None) as interruption:
-        return session.search(interruption, left)
 
 
 def plan(
@@ -125,12 +183,14 @@ def plan(
     Raises:
         InputError: Something given is wrong.
     """
+    from autofreeze.opening import open_one  # torch loads only for those who open images
+
     given["seconds"] = given.pop("time_limit", None)
     given["tune_baselines"] = tuple(given.get("tune_baselines", ()))
     names = {field.name for field in fields(SearchOptions)}
     options = SearchOptions(**{name: given.pop(name) for name in names & given.keys()}).decided()
-    bench = _open(_task(data, model, options, given), display)
-    found = SearchSession(ImageSubject(bench), options, Path(out), display=display, command="").plan()
+    subject = open_one(_task(data, model, options, given), display)
+    found = SearchSession(subject, options, Path(out), display=display, command="").plan()
     assert found is not None  # images can always be measured
     return found
 
@@ -156,6 +216,7 @@ def search_all(
     max_cost: float | None = None,
     views: str | None = None,
     erase: float | None = None,
+    candidates: int = 1,
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -185,6 +246,7 @@ def search_all(
         max_cost: Work of one run at most, in runs of full fine-tuning.
         views: Augmentation, whatever the space says.
         erase: Share of crops with a rectangle erased, whatever the space says.
+        candidates: Draws among which each trial is chosen.
         display: Shows progress.
         command: Told in the reports.
         task: Fields of :class:`autofreeze.task.Task`.
@@ -196,27 +258,29 @@ def search_all(
         InputError: Something is wrong with any of the data sets or options: all of it is told, and nothing
             has been written.
     """
+    from autofreeze.opening import open_all
+
     began = time.monotonic()
     options = SearchOptions(
         preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
-        tuple(tune_baselines), max_cost, views, erase,
+        tuple(tune_baselines), max_cost, views, erase, candidates,
     ).decided()  # fmt: skip
     given = [str(one) for one in data]
     _check_each_once(given)
     settings = [_task(one, model, options, task) for one in given]
     out = Path(out)
     check_usable_by_several(out, resume=resume)
-    benches = _open_all(settings, display)
+    subjects = open_all(settings, display)
     sessions: dict[str, SearchSession] = {}
     problems: list[tuple[str, InputError]] = []
-    for name, bench in zip(folder_names([bench.dataset.name for bench in benches]), benches, strict=True):
+    names = folder_names([subject.bench.dataset.name for subject in subjects])
+    for name, subject in zip(names, subjects, strict=True):
         try:
-            subject = ImageSubject(bench)
             session = SearchSession(subject, options, out / name, display=display, command=command)
             session.check()
             sessions[name] = session
         except InputError as error:
-            problems.append((bench.task.data, error))
+            problems.append((subject.given, error))
     if problems:
         raise gather(problems, len(given))
     several = SeveralSearch(
@@ -249,38 +313,6 @@ def _task(data: str | Path, model: str, options: Decided, given: dict[str, Any])
         raise ConfigError(f"metric: {metric!r} is unknown{did_you_mean(str(metric), known)}")
     fields = {"split_seed": options.seed, **given, "folds": options.folds, "data": str(data), "model": model}
     return Task.parse(fields)
-
-
-def _open_all(settings: Sequence[Task], display: Display | None) -> list[Workbench]:
-    """Open every task. Pixels stay on disk, mapped; the pretrained tensors are held once.
-
-    Raises:
-        InputError: Some cannot be opened; what is wrong with each is told.
-    """
-    benches: list[Workbench] = []
-    problems: list[tuple[str, InputError]] = []
-    for task in settings:
-        if display and len(settings) > 1:
-            display.tell(f"opening {task.data}")
-        try:
-            bench = _open(task, display)
-        except InputError as error:
-            problems.append((task.data, error))
-            continue
-        if benches and benches[0].backbone.digest == bench.backbone.digest:
-            bench = replace(bench, backbone=benches[0].backbone)
-        benches.append(bench)
-    if problems:
-        raise gather(problems, len(settings))
-    return benches
-
-
-def _open(task: Task, display: Display | None) -> Workbench:
-    """Open a task, and show how far that is."""
-    if display is None:
-        return Workbench.open(task)
-    with display.shown():
-        return Workbench.open(task, progress=display.preparing)
 
 
 def command_line() -> str:

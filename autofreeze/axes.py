@@ -75,6 +75,9 @@ WORD_AXES: dict[str, tuple[Scalar, ...]] = {
 }  # fmt: skip
 """Axes over words -> the words. They have no low and no high, and neither has ``views``."""
 
+LOOP_AXES = ("batch_size", "label_smoothing", "class_weights", "views", "erase")
+"""Axes of the regime that only a training loop can obey; an optimizer or a bound model obeys the others."""
+
 AXIS_WORDS: dict[str, str] = {
     "warmup_epochs": "epochs at the start in which only the head trains",
     "unfreeze_depth": "backbone groups that train, counted from the head; 0 is a linear probe",

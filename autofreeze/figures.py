@@ -61,10 +61,14 @@ def work_of_full(result: StudyResult) -> float | None:
         if trial.baseline == "full" and (work := work_of_run(result, trial)) is not None:
             return work
     shares, folds = result.backbone.get("work_shares"), result.data.get("folds")
-    if not shares or not folds or not result.trials:
+    if not shares or not result.trials:
         return None
     some = result.trials[0]
     full = recipes.full(some.schedule.groups, some.schedule.epochs, head_lr=1e-3, backbone_ratio=1.0)
+    if result.kind == "own":  # counted in passes over the training data
+        return run_work(full.timetable(1), shares, n_train=1, n_val=0)
+    if not folds:
+        return None
     timetable = full.timetable(math.ceil(folds[0]["train"] / some.regime.batch_size))
     return run_work(timetable, shares, n_train=folds[0]["train"], n_val=folds[0]["val"])
 

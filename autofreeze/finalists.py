@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from autofreeze.confirmation import Arm, arm_of
 from autofreeze.pruning import Unpromising, judge_fold
 from autofreeze.results import Ending, TrialResult, rank
+from autofreeze.scale import Unit
 from autofreeze.values import Value
 
 BY_ARM = 2
@@ -41,7 +42,11 @@ class Finalist(Value):
 
 
 def choose_finalists(
-    trials: Sequence[TrialResult], merits: Mapping[int, NDArray[np.float64]]
+    trials: Sequence[TrialResult],
+    merits: Mapping[int, NDArray[np.float64]],
+    *,
+    unit: Unit = "points",
+    overlap: float = 0.0,
 ) -> tuple[Finalist, ...]:
     """Choose who goes on to fresh seeds: two of each arm, the next best, and the baselines that could win.
 
@@ -54,6 +59,8 @@ def choose_finalists(
         trials: Those of the search.
         merits: By trial number, for the complete ones: the metric shared out to the images, as for
             ``judge_fold``; all in the same order of images.
+        unit: As for ``judge_fold``.
+        overlap: As for ``judge_fold``.
 
     Returns:
         The finalists by rank, then the baselines as they ran; empty when nothing is complete.
@@ -62,16 +69,19 @@ def choose_finalists(
     ranked = sorted((one for one in complete if one.affordable), key=rank, reverse=True)
     if not ranked:
         return ()
+    best = ranked[0]
+
+    def could_win(trial: TrialResult) -> bool:
+        judged = judge_fold(merits[trial.number], merits[best.number], unit=unit, overlap=overlap)
+        return not isinstance(judged, Unpromising)
+
     chosen = {one.number for arm in ("freeze_first", "at_once") for one in _of_arm(ranked, arm)[:BY_ARM]}
     for trial in ranked:
-        wanted = len(chosen) < FEWEST or (len(chosen) < MOST and _could_win(trial, ranked[0], merits))
+        wanted = len(chosen) < FEWEST or (len(chosen) < MOST and could_win(trial))
         if trial.number not in chosen and not wanted:
             break
         chosen.add(trial.number)
-    best = ranked[0]
-    baselines = [
-        one for one in complete if one.baseline and one.number not in chosen and _could_win(one, best, merits)
-    ]
+    baselines = [one for one in complete if one.baseline and one.number not in chosen and could_win(one)]
     return (
         *(Finalist(trial=one, finalist=True) for one in ranked if one.number in chosen),
         *(Finalist(trial=one, finalist=False) for one in baselines),
@@ -86,7 +96,3 @@ def _eligible(complete: Sequence[TrialResult]) -> list[TrialResult]:
     """Of the rates by which a baseline was tuned only the best: they are one schedule at many rates."""
     tuned = {one.baseline: one.number for one in sorted(complete, key=rank) if one.tuned}
     return [one for one in complete if not one.tuned or one.number in tuned.values()]
-
-
-def _could_win(trial: TrialResult, best: TrialResult, merits: Mapping[int, NDArray[np.float64]]) -> bool:
-    return not isinstance(judge_fold(merits[trial.number], merits[best.number]), Unpromising)

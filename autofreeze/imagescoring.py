@@ -54,6 +54,11 @@ class ImageScoring:
         """Percentage points, or nats of the log loss."""
         return Scale.of(self.metric).unit
 
+    @property
+    def overlap(self) -> float:
+        """Nothing: images are compared, never folds as a whole."""
+        return 0.0
+
     def effective_examples(self, fold: int) -> float:
         """Give how many images the metric rests on; see ``metrics.effective_images``."""
         return self._effective[fold]

@@ -79,6 +79,9 @@ class ImageSubject:
         """Give the length of a run by the number of training images."""
         return default_epochs(len(self.bench.splits[0].train), batch_size, steps)
 
+    def begin(self, folder: RunFolder) -> None:
+        """Nothing: runs do not hang on each other."""
+
     def run(self, job: Job, checkpoint: Path) -> Iterator[EpochRecord]:
         """Train by a job."""
         return run(job, self.bench, checkpoint=checkpoint)

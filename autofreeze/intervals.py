@@ -58,6 +58,10 @@ def paired_interval(
     bootstrap in closed form, each part counted once: the part between images, the part between seeds, and
     the rest. The seeds' part is not divided by the seeds alone, since their training parts overlap.
 
+    A single column is no image but a number for each seed, such as a metric that examples do not share
+    out: then the interval is that of a t test over the seeds, with their overlap. Numbers that are all the
+    same say nothing of their spread, and leave the interval infinite.
+
     Degenerate input: with one seed or one image nothing is known of others, and the interval is infinite. An
     image that no seed scored, and a seed that scored none, do not count. Without any score the estimate is
     NaN. Where no image differs the interval is as wide as the rule of three makes it, not zero; that of the
@@ -85,6 +89,8 @@ def paired_interval(
     if spread is not None:
         wide, scores = _layout_of(spread), spread
     estimate = float(differences.ravel()[layout.flat].mean()) if layout.scores else math.nan
+    if layout.scores and scores.shape[1] == 1 and wide.seeds > 1:
+        return _over_seeds(estimate, scores.ravel()[wide.flat], layout.seeds, overlap=overlap, limit=limit)
     if not layout.scores or min(wide.images, wide.seeds) < 2:
         return Interval(
             estimate=estimate, low=-math.inf, high=math.inf, standard_error=math.inf,
@@ -110,6 +116,28 @@ def paired_interval(
     return Interval(
         estimate=estimate, low=estimate - half, high=estimate + half, standard_error=error,
         images=layout.images, seeds=layout.seeds,
+    )  # fmt: skip
+
+
+def _over_seeds(
+    estimate: float, values: NDArray[np.float64], seeds: int, *, overlap: float, limit: float
+) -> Interval:
+    """Give the interval of a t test over numbers of which there is one for each seed.
+
+    Args:
+        estimate: Their mean over the seeds of the estimate.
+        values: The numbers of these and further seeds, two at least.
+        seeds: Seeds of the estimate.
+        overlap: As for :func:`paired_interval`.
+        limit: As there.
+    """
+    variance = float(values.var(ddof=1))
+    known = variance > 1e-24 * max(float(values @ values), 1e-300)
+    error = math.sqrt(variance * (1 / seeds + overlap)) if known else 0.0
+    half = error * _student(limit, len(values) - 1.0) if known else math.inf
+    return Interval(
+        estimate=estimate, low=estimate - half, high=estimate + half, standard_error=error,
+        images=1, seeds=seeds,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ UNEVEN = 2.0
 """Times that the largest class may have the smallest's images before accuracies are told by class."""
 
 NEAR_BEST = 0.01
-"""Within which a rate is as good as the best: a point, or .01 nat."""
+"""Within which a rate is as good as the best: a point, or .01 nat. Of plain numbers ``delta``."""
 
 FEWEST_TRIALS = 5
 """Trials of a recipe from which on its robustness to the rate is told."""
@@ -297,24 +297,32 @@ def robustness_of(result: StudyResult) -> tuple[Robustness, ...]:
             groups.setdefault((one.recipe, False), []).append(one)
     for name in dict.fromkeys(one.baseline for one in trials if one.tuned):
         groups[(name or "", True)] = [one for one in trials if one.baseline == name]
+    near = _near(result)
     top = max((value for one in trials if (value := _merit(result.scale, one)) is not None), default=None)
-    if top is None:
+    if top is None or not near:
         return ()
     return tuple(
-        _robust(result.scale, name, tuned, members, top)
+        _robust(result.scale, name, tuned, members, top, near)
         for (name, tuned), members in groups.items()
         if len(members) >= FEWEST_TRIALS and any(one.value is not None for one in members)
     )
 
 
-def _robust(scale: Scale, name: str, tuned: bool, members: Sequence[TrialResult], top: float) -> Robustness:
+def _near(result: StudyResult) -> float:
+    """Within what a value counts as good as the best; 0 where nobody has said what matters."""
+    return float(result.settings.get("delta") or 0.0) if result.kind == "own" else NEAR_BEST
+
+
+def _robust(
+    scale: Scale, name: str, tuned: bool, members: Sequence[TrialResult], top: float, near: float
+) -> Robustness:
     merits = [value for one in members if (value := _merit(scale, one)) is not None]
     return Robustness(
         name=name,
         tuned=tuned,
         trials=len(members),
-        near_own=sum(value >= max(merits) - NEAR_BEST - 1e-12 for value in merits),
-        near_best=sum(value >= top - NEAR_BEST - 1e-12 for value in merits),
+        near_own=sum(value >= max(merits) - near - 1e-12 for value in merits),
+        near_best=sum(value >= top - near - 1e-12 for value in merits),
     )
 
 
@@ -323,7 +331,7 @@ def _merit(scale: Scale, trial: TrialResult) -> float | None:
     return None if trial.value is None else scale.merit(trial.value)
 
 
-def tell_robustness(scale: Scale, found: Sequence[Robustness]) -> str:
+def tell_robustness(result: StudyResult, found: Sequence[Robustness]) -> str:
     """Say how many trials of each recipe came near the best."""
     if not found:
         return ""
@@ -332,7 +340,7 @@ def tell_robustness(scale: Scale, found: Sequence[Robustness]) -> str:
         f"({one.near_best})"
         for one in found
     ]
-    near = f"trials within {scale.margin(NEAR_BEST)} of their recipe's best (of the best of all)"
+    near = f"trials within {result.scale.margin(_near(result))} of their recipe's best (of the best of all)"
     return f"{near}, pruned ones counted as not: {', '.join(told)}"
 
 

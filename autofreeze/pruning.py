@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from autofreeze.job import EpochRecord
 from autofreeze.scale import Unit, number
@@ -183,24 +184,46 @@ def judge_standing(own: Standing, others: Sequence[Standing], *, folds: int) -> 
     return Unpromising(f"number {ahead + 1} of {n} after {after}, of which {go_on} go on")
 
 
-def judge_fold(merits: NDArray[np.float64], best: NDArray[np.float64], *, unit: Unit = "points") -> Decision:
+def judge_fold(
+    merits: NDArray[np.float64], best: NDArray[np.float64], *, unit: Unit = "points", overlap: float = 0.0
+) -> Decision:
     """Judge whether a trial is behind the best one, paired over the images of the same folds.
 
     Args:
         merits: The trial's metric shared out to the images, (n,), as ``metrics.merits`` does it: their mean
             is the metric. For log loss the negative losses themselves.
         best: The same for the best complete trial so far, (n,).
-        unit: What a difference is told in.
+        unit: What a difference is told in. Plain numbers may be few, such as one for each fold: their limit
+            is Student's, and a single one, or some that all differ by the same, tell nothing.
+        overlap: Of numbers that are whole runs on folds: validation examples by training examples, for their
+            training parts have examples in common.
+
+    Source:
+        Nadeau and Bengio 2003, the corrected resampled t test (the overlap).
     """
     difference = merits - best
+    if unit == "plain":
+        return _judge_few(difference, overlap)
     mean = float(difference.mean())
     error = float(difference.std()) / math.sqrt(len(difference))
     if mean < -BEHIND * error and mean < 0:
-        lead = {
-            "nats": f"{-mean:.3f} ± {error:.3f} nats",
-            "points": f"{-100 * mean:.1f} ± {100 * error:.1f} points",
-            "plain": f"{number(-mean, 3)} ± {number(error, 3)}",
-        }
-        what = "examples" if unit == "plain" else "images"
-        return Unpromising(f"behind the best by {lead[unit]} on the same {len(difference)} {what}")
+        lead = (
+            f"{-mean:.3f} ± {error:.3f} nats"
+            if unit == "nats"
+            else f"{-100 * mean:.1f} ± {100 * error:.1f} points"
+        )
+        return Unpromising(f"behind the best by {lead} on the same {len(difference)} images")
     return Go()
+
+
+def _judge_few(difference: NDArray[np.float64], overlap: float) -> Decision:
+    """Judge differences of plain numbers: of examples, or of whole runs."""
+    n = len(difference)
+    spread = float(difference.std(ddof=1)) if n > 1 else 0.0
+    if not spread:
+        return Go()
+    mean, error = float(difference.mean()), spread * math.sqrt(1 / n + overlap)
+    if mean >= -error * float(special.stdtrit(n - 1, special.ndtr(BEHIND))):
+        return Go()
+    what = "folds" if overlap else "examples or folds"
+    return Unpromising(f"behind the best by {number(-mean, 3)} ± {number(error, 3)} on the same {n} {what}")

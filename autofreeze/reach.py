@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from autofreeze.axes import REGIME_AXES, SCHEDULE_AXES, WHOLE_AXES, Axis, Choice, Range
+from autofreeze.axes import LOOP_AXES, REGIME_AXES, SCHEDULE_AXES, WHOLE_AXES, Axis, Choice, Range
 from autofreeze.baselines import BASELINES, baseline_quota
 from autofreeze.confirmation import Arm, arm_of
 from autofreeze.errors import ConfigError
@@ -111,7 +111,7 @@ def not_searched(result: StudyResult) -> tuple[str, ...]:
     space = space_of(result)
     lines = [*_arms_missing(result), *_too_dear(result), *_baselines_missing(result), *_not_tuned(result)]
     if space is not None:
-        if fixed := _fixed(space):
+        if fixed := _fixed(space, own=result.kind == "own"):
             lines.append(f"held fixed: {', '.join(fixed)}")
         shapes = {"flat": "one block alone, chain-thaw", "one_block": "more than one block, chain-thaw"}
         lines.append(f"other shapes: {shapes.get(space.spec.shape, 'all others')}")
@@ -149,11 +149,15 @@ def _not_tuned(result: StudyResult) -> list[str]:
     usual = [one.baseline for one in result.baselines if one.baseline and one.baseline not in tuned]
     if not usual:
         return []
-    return [f"baselines at their usual rate alone, untuned: {listed(usual)} (--tune-baselines)"]
+    way_out = "tune_baselines" if result.kind == "own" else "--tune-baselines"
+    return [f"baselines at their usual rate alone, untuned: {listed(usual)} ({way_out})"]
 
 
-def _fixed(space: Space) -> list[str]:
-    """Name the axes that were not searched, with their values, as a space file has them."""
+def _fixed(space: Space, *, own: bool) -> list[str]:
+    """Name the axes that were not searched, with their values, as a space file has them.
+
+    What a training of the user's own does about the axes of a loop is its own business.
+    """
     rates = space.axes.get("rates")
     by_group = "per_group" in (rates.options if isinstance(rates, Choice) else (rates,))
     decays = "decay" in (rates.options if isinstance(rates, Choice) else (rates,))
@@ -162,6 +166,7 @@ def _fixed(space: Space) -> list[str]:
     for name in (*SCHEDULE_AXES[space.spec.shape], *REGIME_AXES):
         idle = {
             "group_offset": True,
+            **dict.fromkeys(LOOP_AXES if own else (), True),
             "depth_ratio": not decays and not by_group,
             "momentum": regime.optimizer == "adamw" and "optimizer" not in space.searched,
             "erase": not crops(regime.views) and "views" not in space.searched,
@@ -183,6 +188,8 @@ def _plain(value: object) -> str:
 def _one_of_each(result: StudyResult) -> str:
     size = result.backbone.get("preprocessing", {}).get("image_size")
     epochs = result.settings.get("epochs")
+    if result.kind == "own":
+        return f"one training, one length ({float(epochs or 0):g} epochs)"
     told = ["one backbone"]
     if size:
         told.append(f"one image size ({size} px)")

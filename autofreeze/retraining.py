@@ -47,7 +47,7 @@ def train(
     if model_path.exists():
         raise ConfigError(f"{model_path} exists already; choose another --out")
     given = {name: value for name, value in task.items() if value is not None}
-    settings = Task.parse({**native.task.model_dump(), **given, "data": str(data)})
+    settings = Task.parse({**native.image_task.model_dump(), **given, "data": str(data)})
     bench = Workbench.open(settings, progress=preparing)
     if bench.backbone.groups.names != native.schedule.groups:
         raise ConfigError(

@@ -39,6 +39,11 @@ class Scoring(Protocol):
         """What a difference of two trials is told in."""
         ...
 
+    @property
+    def overlap(self) -> float:
+        """Where merits are those of whole folds, as for ``pruning.judge_fold``; 0 where they are examples."""
+        ...
+
     def effective_examples(self, fold: int) -> float | None:
         """Give how many examples the value of one fold rests on; None where nobody knows."""
         ...

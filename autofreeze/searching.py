@@ -117,6 +117,7 @@ class SearchSession:
             self.out, self._identity(), resume=self.options.resume, command=self.command
         ) as folder:
             self._take_up()
+            self.subject.begin(folder)
             watcher = _Watcher(self.display)
             study = self._study(folder, watcher)
             watcher.after_trial = lambda: self._write(study.results, UNDER_WAY)
@@ -213,6 +214,7 @@ class SearchSession:
             run_work=self.subject.run_work,
             max_work=self._max_work(),
             can_sweep=self.subject.can_sweep,
+            candidates=self.options.candidates,
         )
 
     def _executor(self, folder: RunFolder) -> LocalExecutor:
@@ -236,6 +238,7 @@ class SearchSession:
             "sampler": self.options.sampler,
             "prune": self.options.prune,
             "max_cost": self.options.max_cost,
+            **({"candidates": self.options.candidates} if self.options.candidates > 1 else {}),
         }
 
     def _write(self, trials: tuple[TrialResult, ...], cut_short: str) -> StudyResult:
@@ -260,6 +263,7 @@ class SearchSession:
                 "delta": self.options.delta,
                 "tuned": list(self.options.tuned),
                 "max_cost": self.options.max_cost,
+                "candidates": self.options.candidates,
                 "max_work": self._max_work(),
             },
             trials=trials,

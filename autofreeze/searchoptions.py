@@ -14,6 +14,9 @@ from autofreeze.values import did_you_mean
 LONGEST = 100_000
 """Epochs of a run, at most."""
 
+MOST_CANDIDATES = 64
+"""Draws among which a trial is chosen, at most: each takes the sampler some milliseconds."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -35,6 +38,7 @@ class SearchOptions:
     max_cost: float | None = None
     views: str | None = None
     erase: float | None = None
+    candidates: int = 1
 
     def decided(self) -> "Decided":
         """Fill in what the preset decides.
@@ -61,6 +65,15 @@ class SearchOptions:
             problems += error.problems
         if not 0 < self.delta < math.inf:
             problems.append(f"delta: got {self.delta:g}; must be above zero, in points: 1 is a point")
+        if not 1 <= self.candidates <= MOST_CANDIDATES:
+            problems.append(
+                f"candidates: got {self.candidates}; must be 1 (run what is drawn) to {MOST_CANDIDATES}"
+            )
+        elif self.candidates > 1 and self.sampler != "tpe":
+            problems.append(
+                f"candidates: got {self.candidates} with the sampler {self.sampler}; only tpe's draws can be "
+                "chosen among"
+            )
         if self.max_cost is not None and not self.max_cost > 0:
             problems.append(
                 f"max-cost: got {self.max_cost:g}; must be above zero; 0.5 is half a full fine-tuning"
@@ -92,6 +105,7 @@ class SearchOptions:
             delta=self.delta / 100,
             tuned=tuned,
             max_cost=self.max_cost,
+            candidates=self.candidates,
         )
 
 
@@ -134,3 +148,6 @@ class Decided:
 
     max_cost: float | None
     """Work of one run at most, in runs of full fine-tuning."""
+
+    candidates: int
+    """Draws among which a trial is chosen, by what they promise for their work; 1 runs what is drawn."""

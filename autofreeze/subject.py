@@ -69,6 +69,10 @@ class Subject(Protocol):
         """Give the length of a run when nobody says."""
         ...
 
+    def begin(self, folder: RunFolder) -> None:
+        """Take note of what an open run folder holds already."""
+        ...
+
     def run(self, job: Job, checkpoint: Path) -> Iterator[EpochRecord]:
         """Run a job; gives a record after each epoch."""
         ...

@@ -97,7 +97,7 @@ def verdict_of(result: StudyResult) -> Verdict:
         Note(topic="optimism", sentence=tell_optimism(result, optimism)),
         Note(topic="views", sentence=tell_views(result)),
         Note(topic="gap", sentence=tell_gaps(gaps)),
-        Note(topic="robustness", sentence=tell_robustness(result.scale, robust)),
+        Note(topic="robustness", sentence=tell_robustness(result, robust)),
         Note(topic="work", sentence=tell_work(result, work)),
     ]
     return Verdict(
@@ -229,13 +229,26 @@ def _basis(result: StudyResult) -> str:
         how += ", at limits that allow for it" if found.concluded else ""
     else:
         how = f"chosen on the first {found.choice_seeds} fresh seeds, estimated on the next {end - first}"
+    cut = "" if found.concluded else f" The confirmation was cut short ({found.cut_short})."
+    if result.kind == "own":
+        return f"{capitalised(how)}; {_own_basis(found)}.{cut}"
     varied = (
         "order and head vary by seed, the validation part is your own"
         if found.own_split
         else "order, head and split vary by seed"
     )
-    cut = "" if found.concluded else f" The confirmation was cut short ({found.cut_short})."
     return (
         f"{capitalised(how)}; {varied}; trained on {found.n_train:,} images and scored on "
         f"{found.n_val:,}. Intervals are for new images and seeds.{cut}"
     )
+
+
+def _own_basis(found: Confirmation) -> str:
+    """Say what fresh seeds of a training of the user's own let vary, and for what intervals hold."""
+    images = max((one.interval.images for one in found.comparisons), default=1)
+    varied = f"all{' but the examples that are scored' if found.own_split else ''} varies by seed"
+    if images > 1:
+        scored = counted(f"{images:,}", "example")
+        return f"{varied}; scored on {scored} in all. Intervals are for new examples and seeds"
+    known = "new seeds on the same examples" if found.own_split else "new seeds and splits"
+    return f"{varied}; each run is one number. Intervals are for {known}"

@@ -48,7 +48,7 @@ def test_what_is_exported_is_read_back_equal(searched, tmp_path, trial):
 
 def test_training_by_the_file_gives_the_same_curve(file, split_folders, tmp_path):
     told = []
-    result = api.train(file, split_folders, out=tmp_path / "out", on_epoch=told.append)
+    result = retraining.train(file, split_folders, out=tmp_path / "out", on_epoch=told.append)
     assert result.same_curve is True
     assert result.curve == result.expected
     assert len(told) == 2
@@ -61,7 +61,7 @@ def test_timm_loads_the_model_and_gives_equal_logits(file, split_folders, tmp_pa
     monkeypatch.setattr(
         retraining, "save_model", lambda model, *a, **k: (kept.append(model), save(model, *a, **k))
     )
-    path = api.train(file, split_folders, out=tmp_path / "out").model_path
+    path = retraining.train(file, split_folders, out=tmp_path / "out").model_path
     loaded = timm.create_model("test_resnet", num_classes=3, checkpoint_path=str(path))
     loaded = loaded.to(memory_format=torch.channels_last)  # as it was trained: the order of sums follows it
     images = torch.randn(4, 3, 32, 32)
@@ -70,7 +70,7 @@ def test_timm_loads_the_model_and_gives_equal_logits(file, split_folders, tmp_pa
 
 
 def test_labels_and_preprocessing_lie_in_the_model(file, split_folders, tmp_path):
-    path = api.train(file, split_folders, out=tmp_path / "out").model_path
+    path = retraining.train(file, split_folders, out=tmp_path / "out").model_path
     with safe_open(path, "pt") as tensors:
         metadata = tensors.metadata()
     beside = json.loads(path.with_suffix(".json").read_text())
@@ -90,7 +90,7 @@ def changed(searched, path, **changes):
 def test_a_pruned_trials_curve_is_compared_as_far_as_it_goes(searched, split_folders, tmp_path):
     native = export_run(searched[1])
     file = changed(searched, tmp_path / "pruned.yaml", curve=native.curve[:1])
-    assert api.train(file, split_folders, out=tmp_path / "out").same_curve is True
+    assert retraining.train(file, split_folders, out=tmp_path / "out").same_curve is True
 
 
 def test_a_training_that_diverges_leaves_no_model(searched, split_folders, tmp_path):
@@ -102,7 +102,7 @@ def test_a_training_that_diverges_leaves_no_model(searched, split_folders, tmp_p
     wild = Schedule.model_validate({**native.schedule.model_dump(), "phases": phases})
     file = changed(searched, tmp_path / "wild.yaml", schedule=wild)
     with pytest.raises(TrainingError, match=r"non-finite .*no model was saved"):
-        api.train(file, split_folders, out=tmp_path / "out")
+        retraining.train(file, split_folders, out=tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -110,7 +110,7 @@ def test_other_images_give_no_verdict_on_the_curve(file, write_images, tmp_path)
     data = tmp_path / "other"
     for part, count, first in (("train", 4, 500), ("val", 3, 600)):
         write_images(data / part, (count,) * 3, first=first)
-    assert api.train(file, data, out=tmp_path / "out").same_curve is None
+    assert retraining.train(file, data, out=tmp_path / "out").same_curve is None
 
 
 def test_a_training_that_broke_off_is_not_continued_by_another_schedule(
@@ -120,29 +120,29 @@ def test_a_training_that_broke_off_is_not_continued_by_another_schedule(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        api.train(file, split_folders, out=tmp_path / "out", on_epoch=stop)
+        retraining.train(file, split_folders, out=tmp_path / "out", on_epoch=stop)
     other = tmp_path / "other.yaml"
     number = next(t.number for t in searched[0].trials if t.schedule != searched[0].best.schedule)
     other.write_text(export_run(searched[1], trial=number).to_text())
     with pytest.raises(ConfigError, match="another run"):
-        api.train(other, split_folders, out=tmp_path / "out")
-    assert api.train(file, split_folders, out=tmp_path / "out").same_curve is True
+        retraining.train(other, split_folders, out=tmp_path / "out")
+    assert retraining.train(file, split_folders, out=tmp_path / "out").same_curve is True
 
 
 def test_reads_of_the_test_split_are_counted(file, split_folders, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOFREEZE_CACHE", str(tmp_path / "cache"))
     for number in (1, 2):
-        result = api.train(file, split_folders, out=tmp_path / f"{number}", test=True)
+        result = retraining.train(file, split_folders, out=tmp_path / f"{number}", test=True)
         assert result.test_reads == number
         assert 0 <= result.test_value <= 1
-    assert api.train(file, split_folders, out=tmp_path / "3").test_value is None
+    assert retraining.train(file, split_folders, out=tmp_path / "3").test_value is None
 
 
 def test_a_model_that_is_there_is_not_overwritten(file, split_folders, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model.safetensors").write_text("mine")
     with pytest.raises(ConfigError, match="exists already"):
-        api.train(file, split_folders, out=tmp_path / "out")
+        retraining.train(file, split_folders, out=tmp_path / "out")
     assert (tmp_path / "out" / "model.safetensors").read_text() == "mine"
 
 

@@ -110,6 +110,12 @@ def search(
             metavar="SHARE", help="Work of one run at most, in runs of full fine-tuning: 0.5 is half."
         ),
     ] = None,
+    candidates: Annotated[
+        int,
+        typer.Option(
+            metavar="K", help="Of K draws, run the one that promises most for its work. 1: run what is drawn."
+        ),
+    ] = 1,
     views: Views = None,
     erase: Erase = None,
     groups: Groups = "auto",
@@ -144,7 +150,7 @@ def search(
 
 AS_GIVEN = (
     "preset", "trials", "epochs", "space", "seed", "sampler", "prune", "resume", "confirm", "delta",
-    "max_cost", "views", "erase",
+    "max_cost", "views", "erase", "candidates",
 )  # fmt: skip
 """Options that ``api.search`` takes as they are."""
 

@@ -46,9 +46,9 @@ def train(
 
 def train_by(file: Path, data: str | Path, out: Path, task: dict[str, Any], *, test: bool = False) -> None:
     """Train by a file, and tell each epoch."""
-    from autofreeze import api
     from autofreeze.display import Display
     from autofreeze.report.training import line_of, summary
+    from autofreeze.retraining import train as train_by_file
 
     display = Display()
 
@@ -56,5 +56,7 @@ def train_by(file: Path, data: str | Path, out: Path, task: dict[str, Any], *, t
         display.tell(line_of(record))
 
     with display.shown():
-        result = api.train(file, data, out=out, on_epoch=tell, preparing=display.preparing, test=test, **task)
+        result = train_by_file(
+            file, data, out=out, on_epoch=tell, preparing=display.preparing, test=test, **task
+        )
     typer.echo(summary(result))

@@ -153,7 +153,7 @@ def _from_scratch(best: NativeFile, seeds: Sequence[int], tell: Tell) -> NativeF
     """Give training from random weights at the best of three rates, on equal terms otherwise."""
     groups, epochs = best.schedule.groups, best.schedule.epochs
     random = {"weights": None, "from_scratch": True, **best.backbone["preprocessing"]}
-    task = Task.parse({**best.task.model_dump(), **random})
+    task = Task.parse({**best.image_task.model_dump(), **random})
     schedules = [full(groups, epochs, head_lr=rate, backbone_ratio=1.0) for rate in SCRATCH_RATES]
     return _tuned(best.model_copy(update={"task": task}), schedules, seeds, "from scratch", tell)
 
@@ -162,7 +162,7 @@ def _tuned(
     file: NativeFile, schedules: Sequence[Schedule], seeds: Sequence[int], name: str, tell: Tell
 ) -> NativeFile:
     """Choose a schedule as the search does: on the validation images of its folds, with its seeds."""
-    bench = Workbench.open(file.task)
+    bench = Workbench.open(file.image_task)
     scores = []
     for schedule in schedules:
         values, losses = [], []
@@ -191,7 +191,7 @@ def tested(file: NativeFile, seeds: Sequence[int], *, by: str) -> NDArray[np.boo
     Returns:
         Which test images were classified rightly, (seeds, test images).
     """
-    bench = Workbench.open(file.task)
+    bench = Workbench.open(file.image_task)
     ids = bench.dataset.test
     correct = np.zeros((len(seeds), len(ids)), np.bool_)
     for turn, seed in enumerate(seeds):
@@ -201,7 +201,7 @@ def tested(file: NativeFile, seeds: Sequence[int], *, by: str) -> NDArray[np.boo
             pass
         predicted, _ = evaluate(model, bench.examples(bench.splits[0]), ids, bench.device)
         correct[turn] = predicted == bench.dataset.labels[ids]
-        folder = Path(file.task.cache_folder or default_cache_folder())
+        folder = Path(file.image_task.cache_folder or default_cache_folder())
         note_read(folder, bench.dataset.fingerprint, by=by, value=float(correct[turn].mean()))
     return correct
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from autofreeze.documents import read_yaml, to_yaml
 from autofreeze.errors import ConfigError
+from autofreeze.figures import shown_value
 from autofreeze.phrases import sentence
 from autofreeze.regime import Regime
 from autofreeze.results import CurvePoint, StudyResult, TrialResult
@@ -28,8 +29,9 @@ class NativeFile(Value):
 
     schedule: Schedule
     regime: Regime
-    task: Task
-    """Data, backbone, preprocessing and split that the rates hold for."""
+    task: Task | None = None
+    """Data, backbone, preprocessing and split that the rates hold for; None where the training was the user's
+    own."""
 
     seed: int
     """Of the first fold's run."""
@@ -53,10 +55,29 @@ class NativeFile(Value):
 
     versions: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def image_task(self) -> Task:
+        """The task, which only a search on images has.
+
+        Raises:
+            ConfigError: The schedule was found with a training of the user's own.
+        """
+        if self.task is None:
+            raise ConfigError(
+                "the schedule was found with a training of your own; train by it there, with "
+                "autofreeze.Schedule.load(FILE)"
+            )
+        return self.task
+
     def to_text(self) -> str:
         """Write the file as YAML with a header for people."""
         data = self.model_dump(mode="json") | {"schedule": self.schedule.to_plain()}
-        header = f"{sentence(self.schedule)}\n\n{self.schedule}\n\nTrain by it:  autofreeze train FILE DATA"
+        use = (
+            "Load it:  autofreeze.Schedule.load(FILE)"
+            if self.task is None
+            else "Train by it:  autofreeze train FILE DATA"
+        )
+        header = f"{sentence(self.schedule)}\n\n{self.schedule}\n\n{use}"
         return to_yaml(data, header=header)
 
     @classmethod
@@ -92,14 +113,14 @@ def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint
         confirmed=winner is not None and winner.trial == trial.number,
         schedule=trial.schedule,
         regime=trial.regime.for_training,
-        task=Task.model_validate(result.settings["task"]),
+        task=None if result.kind == "own" else Task.model_validate(result.settings["task"]),
         seed=result.settings["fold_seeds"][0],
         backbone=result.backbone,
         data=result.data,
         result={
             "trial": trial.number,
             "metric": result.metric,
-            "value": trial.value,
+            "value": trial.value if result.kind == "images" else shown_value(result.scale, trial),
             "val_loss": trial.val_loss,
             "fold_values": list(trial.fold_values),
             "n_val": trial.n_val,

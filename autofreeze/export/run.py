@@ -22,7 +22,11 @@ def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFil
     origin = chosen.same_as if chosen.same_as is not None else chosen.number
     records = read_records(Path(run_folder)).get((origin, 0), [])
     own = curves_of({0: records}, chosen.member)[0]
-    return native_file(result, chosen, curve_of(own))
+    curve = curve_of(own)
+    if result.kind == "own":
+        shown = [point.model_copy(update={"value": result.scale.shown(point.value)}) for point in curve]
+        curve = tuple(shown)
+    return native_file(result, chosen, curve)
 
 
 def _choose(result: StudyResult, number: int | None) -> TrialResult:

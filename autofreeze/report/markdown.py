@@ -10,6 +10,7 @@ from autofreeze.figures import error_of, shown_value
 from autofreeze.phrases import capitalised
 from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
+from autofreeze.report.owntraining import is_own, work_figure
 from autofreeze.report.plan import range_words
 from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid, stability_of
 from autofreeze.report.summary import over, unconfirmed_lines
@@ -28,7 +29,7 @@ from autofreeze.report.words import (
     versions_line,
 )
 from autofreeze.results import Ending, StudyResult, SummaryResult, TrialResult
-from autofreeze.scale import Scale, figure
+from autofreeze.scale import figure
 from autofreeze.schedule import Schedule, format_rate
 from autofreeze.verdict import Verdict, verdict_of
 
@@ -37,9 +38,10 @@ DRAWING_WIDTH = 76
 
 def page(result: StudyResult) -> str:
     """Write the report of a search on one data set."""
-    name, model, verdict = result.data["name"], result.backbone["model"], verdict_of(result)
+    name, verdict = result.data["name"], verdict_of(result)
+    model = result.backbone.get("model")
     parts = [
-        f"# {escape(name)}: the best freezing schedule for {escape(model)}",
+        f"# {escape(name)}: the best freezing schedule" + (f" for {escape(model)}" if model else ""),
         f"**{escape(capitalised(verdict.headline))}**",
         *_standing(result),
     ]
@@ -88,7 +90,7 @@ def _best(result: StudyResult, best: TrialResult, verdict: Verdict) -> list[str]
         *(f"**{escape(question)}** {escape(told)}" for question, told in answer_lines(verdict)),
         bullets(escape(line) for line in note_lines(verdict)),
         *_classes(verdict),
-        *_front(result.scale, verdict),
+        *_front(result, verdict),
         *(escape(line) for line in test_lines(result, verdict)),
     ]
 
@@ -101,7 +103,7 @@ def _on_fresh_seeds(result: StudyResult, rows: Sequence[Compared]) -> str:
             escape(decision),
             result.scale.figure(row.value),
             figure(row.log_loss),
-            f"{row.work:,.0f}",
+            work_figure(result, row.work),
         )
         for row in rows
         for *figures, decision in [fresh_cells(result.scale, row)]
@@ -128,15 +130,16 @@ def _classes(verdict: Verdict) -> list[str]:
     return ["By class:", table(("class", "training images", "best", "best baseline"), rows)]
 
 
-def _front(scale: Scale, verdict: Verdict) -> list[str]:
+def _front(result: StudyResult, verdict: Verdict) -> list[str]:
     if len(verdict.front) < 2:  # nothing to weigh
         return []
+    scale = result.scale
     rows = [
         (
             f"**best: {escape(one.name)}**" if one.best else escape(one.name),
             scale.figure(one.value, one.standard_error),
             scale.figure(one.confirmed),
-            f"{one.work:,.0f}",
+            work_figure(result, one.work),
             "–" if one.share is None else f"{one.share:.2f}",
             "yes" if one.affordable else "no",
         )
@@ -163,7 +166,7 @@ def _comparison(result: StudyResult, compared: Sequence[Compared]) -> str:
             result.scale.figure(row.value, row.standard_error),
             result.scale.lead(row.lead),
             figure(row.log_loss),
-            f"{row.work:,.0f}",
+            work_figure(result, row.work),
             escape(row.ended),
         )
         for row in compared
@@ -206,6 +209,8 @@ def _trials(result: StudyResult) -> list[str]:
 
 def _data(result: StudyResult) -> list[str]:
     line = conditions(result.data, result.backbone)[0]
+    if is_own(result.data):
+        return ["## Training", f"{escape(capitalised(line))}."]
     classes = result.data["classes"]
     parts = ["## Data", f"{escape(capitalised(line))}."]
     parts.append("Classes: " + ", ".join(escape(name) for name in classes) + ".")
@@ -218,6 +223,13 @@ def _data(result: StudyResult) -> list[str]:
 def _use(result: StudyResult) -> list[str]:
     if result.best is None:
         return []
+    if is_own(result.data):
+        return [
+            "## Use it",
+            "RUN is the folder that this page lies in. The command writes the schedule as a file, and "
+            "`autofreeze.Schedule.load` reads it.",
+            code("autofreeze export RUN -o best.yaml", "sh"),
+        ]
     data = result.settings.get("task", {}).get("data", "DATA")
     lines = ["autofreeze export RUN -o best.yaml", f"autofreeze train best.yaml {shlex.quote(data)}"]
     return [

@@ -13,6 +13,7 @@ from autofreeze.front import FrontPoint
 from autofreeze.phrases import capitalised, printable
 from autofreeze.report.comparison import compare
 from autofreeze.report.drawing import draw
+from autofreeze.report.owntraining import work_figure
 from autofreeze.report.stability import lines, map_grid, stability_of
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.words import (
@@ -195,7 +196,7 @@ def _against_baselines(result: StudyResult) -> Table:
             result.scale.figure(row.value),
             result.scale.lead(row.lead),
             figure(row.log_loss),
-            f"{row.work:,.0f}",
+            work_figure(result, row.work),
             Text(printable(row.ended)),
         )
     return table

@@ -6,6 +6,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from autofreeze.phrases import counted, printable
+from autofreeze.report.owntraining import is_own, own_conditions, work_figure, work_unit
 from autofreeze.results import UNDER_WAY, Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.scale import Scale
 from autofreeze.schedule import Schedule
@@ -24,6 +25,8 @@ def conditions(data: Mapping[str, Any], backbone: Mapping[str, Any]) -> list[str
         data: ``StudyResult.data``.
         backbone: ``StudyResult.backbone``.
     """
+    if is_own(data):
+        return own_conditions(data, backbone)
     counts = ", ".join(f"{count:,} {part}" for part, count in data["images"].items() if count)
     folds = data["folds"]
     scored = sum(fold["val"] for fold in folds)
@@ -60,10 +63,9 @@ def certainty(scale: Scale, best: TrialResult, shown: float | None, error: float
         "" if error is None else f"; ± is {ERROR_WORDS.get(scale.metric, 'the binomial standard error')}"
     )
     heads = f", the best of {len(best.members)} heads in one sweep" if best.members else ""
-    return (
-        f"trial {best.number}{heads}: {scale.metric} {scale.figure(shown, error)} on {best.n_val:,} "
-        f"validation images ({over}{meaning})"
-    )
+    what = "examples" if scale.unit == "plain" else "validation images"
+    on = f" on {best.n_val:,} {what}" if best.n_val else ""
+    return f"trial {best.number}{heads}: {scale.metric} {scale.figure(shown, error)}{on} ({over}{meaning})"
 
 
 _LIKE_BINOMIAL = "a binomial standard error that counts classes alike"
@@ -102,11 +104,15 @@ def cost_line(result: StudyResult) -> str:
     """Say what the search has cost: work, time, and on what."""
     found = result.confirmation
     more = (
-        f" in the search, {found.work:,.0f} in the confirmation" if found is not None and found.work else ""
+        f" in the search, {work_figure(result, found.work)} in the confirmation"
+        if found is not None and found.work
+        else ""
     )
+    machine = result.machine
+    on = f" on {machine.get('device', '?')}, {counted(machine.get('threads', '?'), 'thread')}"
     return (
-        f"work: {result.work:,.0f} forward passes of one image{more}; time: {duration(result.seconds)} "
-        f"on {result.machine.get('device', '?')}, {counted(result.machine.get('threads', '?'), 'thread')}"
+        f"work: {work_figure(result, result.work)} {work_unit(result)}{more}; time: "
+        f"{duration(result.seconds)}{'' if result.kind == 'own' else on}"
     )
 
 
