@@ -90,7 +90,7 @@ class TrialResult(Value):
     """Mean log loss over the same images, in nats."""
 
     fold_values: tuple[float, ...] = ()
-    """The metric by fold."""
+    """The metric by fold: at the last epoch; of a pruned trial as far as it came."""
 
     n_val: int = 0
     """Validation images that the value rests on."""

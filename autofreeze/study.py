@@ -18,11 +18,12 @@ from autofreeze.curves import StudyCurves
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
+from autofreeze.frugality import Frugality
 from autofreeze.job import EpochRecord, Job, Thaw
 from autofreeze.live import LiveTrial, Observer
 from autofreeze.outcomes import Outcomes
 from autofreeze.proposals import Proposal, Proposals
-from autofreeze.pruning import Go, Unpromising, Unstable, judge
+from autofreeze.pruning import Decision, Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
 from autofreeze.results import SPLIT_BATCHES, Ending, MemberResult, TrialResult
@@ -72,6 +73,8 @@ class Study:
             to the sampler as violated constraints, and are not trained. Baselines are, to compare with.
         can_sweep: Whether a draw of a head alone becomes a sweep of many (``sweeps.py``); asked when there is
             one.
+        candidates: Draws among which a trial is chosen, by what they promise for their work
+            (``frugality.py``); more than one needs ``run_work``.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Study:
         run_work: Callable[[Schedule, Regime], float] | None = None,
         max_work: float | None = None,
         can_sweep: Callable[[], bool] = lambda: False,
+        candidates: int = 1,
     ) -> None:
         self._run = run
         self._study = run.study
@@ -97,8 +101,13 @@ class Study:
         self._prune = prune
         self._observer = observer
         self._run_work, self._max_work = run_work, max_work
-        self._proposals = Proposals(run.study, space, sampler, seed, lambda: self.results, can_sweep)
         self._scoring = scoring
+        frugality = None
+        if candidates > 1 and run_work is not None:
+            frugality = Frugality(candidates, run_work, scoring.effective_examples(0))
+        self._proposals = Proposals(
+            run.study, space, sampler, seed, lambda: self.results, can_sweep, frugality
+        )
         self._live: dict[int, LiveTrial] = {}
         trials = self._study.get_trials(deepcopy=False)
         self._ended = Outcomes(_read_result(trial) for trial in trials if trial.state.is_finished())
@@ -119,7 +128,8 @@ class Study:
         """Choose whose schedules are worth fresh seeds; see ``finalists.choose_finalists``."""
         complete = [one for one in self._ended if one.ending is Ending.COMPLETE and one.same_as is None]
         merits = {one.number: self._merits(one, self._n_folds) for one in complete}
-        return choose_finalists(complete, merits)
+        scoring = self._scoring
+        return choose_finalists(complete, merits, unit=scoring.unit, overlap=scoring.overlap)
 
     def search(self, limits: Limits, should_stop: Callable[[], str] = lambda: "") -> str:
         """Run trials until a limit is reached.
@@ -294,17 +304,32 @@ class Study:
         """Between two folds: go on when the trial is among the best that have come as far."""
         done = live.done_folds()
         self._rungs.reach(live.number, done)
-        if done < live.n_folds and not self._is_spared(live):
-            decision = self._rungs.judge(live.number, done)
+        if done < live.n_folds:
+            decision = self._decide_between(live, done)
             if isinstance(decision, Unpromising):
                 self._end_pruned(live, Ending.UNPROMISING, decision.reason)
                 return
         self._next_fold(live)
 
+    def _decide_between(self, live: LiveTrial, done: int) -> Decision:
+        """Decide after some folds; a baseline goes on unless it is clearly behind, paired by image."""
+        if not self._prune or self._arm_lacks(live):
+            return Go()
+        if not live.spared:
+            return self._rungs.judge(live.number, done)
+        best = self._ended.best
+        if best is None:
+            return Go()
+        ours = self._scoring.merits([live.curves[fold][-1] for fold in range(done)])
+        scoring = self._scoring
+        return judge_fold(ours, self._merits(best, done), unit=scoring.unit, overlap=scoring.overlap)
+
     def _is_spared(self, live: LiveTrial) -> bool:
-        """Whether a trial is trained to its end however it fares: also when its arm lacks finalists."""
-        if live.spared or not self._prune:
-            return True
+        """Whether a run is trained to its end: that of a baseline, or where its arm lacks finalists."""
+        return live.spared or not self._prune or self._arm_lacks(live)
+
+    def _arm_lacks(self, live: LiveTrial) -> bool:
+        """Whether a trial's arm has fewer complete trials than finalists."""
         arm = arm_of(live.schedule)
         return arm in self._proposals.arms and self._ended.complete_in(arm) < BY_ARM
 
@@ -392,7 +417,8 @@ class Study:
         spent = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]
         place = leader(self._scoring, live.curves)
         head = live.members[place] if place is not None else live
-        scored = self._scores(live, place) if ending is Ending.COMPLETE else {}
+        complete = ending is Ending.COMPLETE
+        scored = self._scores(live, place) if complete else {"fold_values": _values_so_far(live, place)}
         swept = {} if place is None else live.members[place].params
         return TrialResult(
             number=live.number,
@@ -425,6 +451,12 @@ class Study:
         scored.pop("n_val", None)
         settings = member.settings_digest
         return MemberResult(params=member.params, settings=settings, reason=reason, **scored)
+
+
+def _values_so_far(live: LiveTrial, place: int | None) -> tuple[float, ...]:
+    """Give the value by fold as far as a trial came, or one head of it; nothing of a fold that broke off."""
+    ends = (curve[-1] for _, curve in sorted(curves_of(live.curves, place).items()) if curve)
+    return tuple(end.value for end in ends if end.is_finite)
 
 
 def _first_thaw(curve: Sequence[EpochRecord]) -> Thaw | None:

@@ -312,15 +312,33 @@ def test_the_value_is_the_metric_at_the_last_epoch_pooled_over_the_folds(open_st
 # Asking
 
 
-def test_the_baselines_come_first_and_are_never_unpromising(open_study, made_up):
+def test_the_baselines_come_first_and_each_run_of_theirs_is_whole(open_study, made_up):
     # Each baseline is worse than the one before; searched trials are best.
-    _, study, _ = open_study(
+    folder, study, _ = open_study(
         runner=lambda job: made_up.curve(job, skill=0.9 - 0.1 * job.trial if job.trial < N else 0.95)
     )
     begin(study, N + 2)
     assert [result.baseline for result in study.results] == [*BASELINES, None, None]
-    assert {result.ending for result in study.results[:N]} == {Ending.COMPLETE}
-    assert all(len(result.fold_values) == 2 for result in study.results[:N])
+    assert {result.ending for result in study.results[:N]} == {Ending.COMPLETE, Ending.UNPROMISING}
+    curves = read_records(folder.path)
+    assert all(curve[-1].last for (number, _), curve in curves.items() if number < N)
+
+
+def test_a_baseline_that_is_clearly_behind_after_a_fold_is_not_trained_on_the_next(open_study, made_up):
+    """One that may still be as good is, though it ranks last."""
+    skills = {0: 0.9, 1: 0.85, 2: 0.9, 3: 0.3, 4: 0.88, 5: 0.88}
+    _, study, calls = open_study(runner=lambda job: made_up.curve(job, skill=skills.get(job.trial, 0.5)))
+    begin(study, 6)
+    endings = {result.number: result.ending for result in study.results[:6]}
+    assert endings == {**dict.fromkeys(range(6), Ending.COMPLETE), 3: Ending.UNPROMISING}
+    assert study.results[3].reason.startswith("behind the best by ")
+    assert [job.fold for job in calls.jobs if job.trial == 3] == [0]
+
+
+def test_without_pruning_baselines_run_on_all_folds(open_study, made_up):
+    _, study, _ = open_study(runner=lambda job: made_up.curve(job, skill=0.9 - 0.1 * job.trial), prune=False)
+    begin(study, 6)
+    assert {result.ending for result in study.results[:6]} == {Ending.COMPLETE}
 
 
 def test_a_bad_trial_is_unpromising_after_the_median_is_known(open_study, made_up):
