@@ -2,7 +2,7 @@
 
     python benchmarks/search_cost.py pace   DATA MODEL WEIGHTS OUT.json [--image-size 96]
     python benchmarks/search_cost.py play   CELL LINES.jsonl [--replays 200] [--trials 50] [--confirm 12]
-        [--candidates 1] [--pace FILE]
+        [--searches NAME…] [--pace FILE]
     python benchmarks/search_cost.py report LINES.jsonl…
 
 Three searches by hand: Optuna's TPE as it comes, without pruning; the same with its Hyperband pruner, told
@@ -27,6 +27,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,11 @@ DEPTHS = {"hym_v2": "hym_v2", "hym_birds": "hym_v2", "covid_v2": "covid_v2"}
 
 DELTA = 0.01
 BY_HAND = ("tpe", "hyperband", "random")
-OURS = "autofreeze"
-GOALS = {"search": 6.0, "confirmed": 3.0}
+OURS = {"autofreeze": 1, "autofreeze, 4 candidates": 4, "autofreeze, 16 candidates": 16}
+"""Search -> draws among which each trial is chosen."""
+
+UNITS = ("work", "seconds")
+RESAMPLES = 200
 NEAR = 0.005
 """Half a point: a quality that is told beside the full one."""
 
@@ -84,7 +88,7 @@ def main() -> None:
     play.add_argument("--first", type=int, default=1)
     play.add_argument("--trials", type=int, default=50)
     play.add_argument("--confirm", type=int, default=12)
-    play.add_argument("--candidates", type=int, default=1, help="draws among which a trial is chosen")
+    play.add_argument("--searches", nargs="+", default=[*BY_HAND, *OURS], choices=[*BY_HAND, *OURS])
     play.add_argument("--pace", type=Path, default=TABLES / "mobilenetv2_100.pace.json")
     report = commands.add_parser("report")
     report.add_argument("lines", type=Path, nargs="+")
@@ -329,7 +333,8 @@ def result_of(
     scored = dict(world.scoring.score(ends)) if complete else {}
     return TrialResult(
         number=number, recipe=recipes.name_of(schedule), schedule=schedule, regime=regime,
-        ending=Ending.COMPLETE if complete else Ending.UNPROMISING, work=sum(end.work for end in ends), **scored,
+        ending=Ending.COMPLETE if complete else Ending.UNPROMISING,
+        work=sum(end.work for end in ends), **scored,
     )  # fmt: skip
 
 
@@ -410,43 +415,34 @@ def play_all(given: argparse.Namespace) -> None:
         "seconds": Pace.model_validate_json(given.pace.read_text(encoding="utf-8")),
     }
     known = given.lines.read_text().splitlines() if given.lines.exists() else []
-    done = {json.loads(line)["number"] for line in known}
+    done = {(line["cell"], line["number"], line["search"]) for line in map(json.loads, known)}
     with given.lines.open("a", encoding="utf-8") as stream:
         for number in range(given.first, given.first + given.replays):
-            if number in done:
-                continue
-            began = time.perf_counter()
-            line = play(
-                World(surrogate.drawn(number), space, number, paces, given.confirm),
-                given.trials,
-                given.candidates,
-            )
-            line |= {
-                "cell": given.cell,
-                "number": number,
-                "wall_seconds": round(time.perf_counter() - began, 2),
-            }
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
-            print(number, line["wall_seconds"], flush=True)
+            missing = [name for name in given.searches if (given.cell, number, name) not in done]
+            world = World(surrogate.drawn(number), space, number, paces, given.confirm)
+            for name in missing:
+                began = time.perf_counter()
+                line = {"cell": given.cell, "number": number, "search": name, "trials": given.trials,
+                        "planned": given.confirm, "folds": len(world.splits),
+                        **play(world, name, given.trials),
+                        "wall_seconds": round(time.perf_counter() - began, 2)}  # fmt: skip
+                stream.write(json.dumps(line) + "\n")
+                stream.flush()
+                print(number, name, line["wall_seconds"], flush=True)
 
 
-def play(world: World, trials: int, candidates: int) -> dict[str, Any]:
-    """Search by hand in three ways and as autofreeze does, in one world."""
-    searches: dict[str, Any] = {}
-    for kind in BY_HAND:
-        way, ends = by_hand(world, kind, trials)
-        merits = {
-            number: world.scoring.merits(own) for number, own in ends.items() if len(own) == len(world.splits)
-        }
-        found = confirmed(world, choose_finalists(way.results, merits), way.purse) if kind == "tpe" else None
-        searches[kind] = told(way, found)
-    way, found = ours(world, trials, candidates)
-    searches[OURS] = told(way, found)
-    searches[OURS]["endings"] = {
-        ending.value: sum(one.ending is ending for one in way.results) for ending in Ending
-    }
-    return {"trials": trials, "planned": world.planned, "folds": len(world.splits), "searches": searches}
+def play(world: World, name: str, trials: int) -> dict[str, Any]:
+    """Search in one of the ways, and confirm where that is compared."""
+    if name not in BY_HAND:
+        way, found = ours(world, trials, OURS[name])
+        counted = {ending.value: sum(one.ending is ending for one in way.results) for ending in Ending}
+        return told(way, found) | {"endings": counted}
+    way, ends = by_hand(world, name, trials)
+    if name != "tpe":
+        return told(way, None)
+    whole = {number: own for number, own in ends.items() if len(own) == len(world.splits)}
+    merits = {number: world.scoring.merits(own) for number, own in whole.items()}
+    return told(way, confirmed(world, choose_finalists(way.results, merits), way.purse))
 
 
 def told(way: Way, found: dict[str, Any] | None) -> dict[str, Any]:
@@ -456,6 +452,10 @@ def told(way: Way, found: dict[str, Any] | None) -> dict[str, Any]:
 
 
 # The report
+
+
+Replay = dict[str, dict[str, Any]]
+"""Search -> its line."""
 
 
 @dataclass(frozen=True)
@@ -469,13 +469,13 @@ class Curves:
     """(replays, trials), in one unit."""
 
     @classmethod
-    def of(cls, lines: Sequence[dict[str, Any]], name: str, unit: str) -> "Curves":
+    def of(cls, replays: Sequence[Replay], name: str, unit: str) -> "Curves":
         """Read a search from lines."""
-        own = [line["searches"][name] for line in lines]
+        own = [replay[name] for replay in replays]
         return cls(np.array([one["truths"] for one in own]), np.array([one[unit] for one in own]))
 
     def at(self, costs: Any) -> Any:
-        """Give what each replay would choose at some costs, (replays, costs); 0 before the first trial ends."""
+        """Give what each replay would choose at some costs, (replays, costs); 0 before any trial ends."""
         rows = []
         for truths, spent in zip(self.truths, self.costs, strict=True):
             place = np.searchsorted(spent, costs, side="right") - 1
@@ -491,104 +491,109 @@ class Curves:
 
 
 def print_report(given: argparse.Namespace) -> None:
-    """Print what was measured, for each cell."""
+    """Print what was measured, for each cell, and for all of them together."""
     lines = [json.loads(line) for file in given.lines for line in file.read_text().splitlines()]
-    for cell in sorted({line["cell"] for line in lines}):
-        print_cell(cell, [line for line in lines if line["cell"] == cell])
+    cells: dict[str, dict[int, Replay]] = {}
+    for line in lines:
+        cells.setdefault(line["cell"], {}).setdefault(line["number"], {})[line["search"]] = line
+    names = [name for name in (*BY_HAND, *OURS) if any(line["search"] == name for line in lines)]
+    for cell, found in sorted(cells.items()):
+        whole = [replay for replay in found.values() if replay.keys() >= set(names)]
+        print_cell(cell, whole, [name for name in names if name in OURS])
 
 
-def print_cell(cell: str, lines: list[dict[str, Any]]) -> None:
+def print_cell(cell: str, replays: list[Replay], own: Sequence[str]) -> None:
     """Print one cell."""
-    first = lines[0]
+    first = replays[0]["tpe"]
     print(
-        f"### {cell}: {len(lines)} replays, {first['trials']} trials, {first['folds']} folds, at most "
+        f"### {cell}: {len(replays)} replays, {first['trials']} trials, {first['folds']} folds, at most "
         f"{first['planned']} fresh seeds\n"
     )
-    quality = Curves.of(lines, "tpe", "work").truths[:, -1]
-    print("| search | worth at its end | less plain TPE | work | seconds |\n|---|---|---|---|---|")
-    for name in (*BY_HAND, OURS):
-        ends = Curves.of(lines, name, "work").truths[:, -1]
-        costs = [np.median(Curves.of(lines, name, unit).costs[:, -1]) for unit in ("work", "seconds")]
-        print(
-            f"| {name} | {100 * ends.mean():.2f} | {points(ends - quality)} | {costs[0]:,.0f} | {costs[1]:,.0f} |"
+    quality = Curves.of(replays, "tpe", "work").truths[:, -1]
+    print("| search | worth of its choice | less plain TPE's | work | seconds |\n|---|---|---|---|---|")
+    for name in (*BY_HAND, *own):
+        ends = Curves.of(replays, name, "work").truths[:, -1]
+        costs = [np.mean(Curves.of(replays, name, unit).costs[:, -1]) for unit in UNITS]
+        cells = (
+            name,
+            f"{100 * ends.mean():.2f}",
+            points(ends - quality),
+            *(f"{cost:,.0f}" for cost in costs),
         )
-    print("\n| times less than | what | work | seconds |\n|---|---|---|---|")
-    for name in BY_HAND:
-        for less, words in ((0.0, "until as good as it"), (NEAR, "until half a point below it")):
-            cells = [
-                interval(lines, lambda some, u=unit, n=name, s=less: saved(some, n, u, s))
-                for unit in ("work", "seconds")
-            ]
-            print(f"| {name} | {words}, search only | {cells[0]} | {cells[1]} |")
-        cells = [
-            interval(lines, lambda some, u=unit, n=name: whole(some, n, u)) for unit in ("work", "seconds")
-        ]
-        print(f"| {name} | the whole search, as many trials | {cells[0]} | {cells[1]} |")
-    cells = [interval(lines, lambda some, u=unit: both(some, u)) for unit in ("work", "seconds")]
-    print(f"| tpe, confirmed | until as good as it, and confirmed | {cells[0]} | {cells[1]} |")
-    cells = [interval(lines, lambda some, u=unit: both(some, u, whole=True)) for unit in ("work", "seconds")]
-    print(f"| tpe, confirmed | the whole search, and confirmed | {cells[0]} | {cells[1]} |")
-    gained = [
-        line["searches"][OURS]["confirmed"]["truth"] - line["searches"]["tpe"]["confirmed"]["truth"]
-        for line in lines
-    ]
-    print(f"\nConfirmed choice less that of plain TPE: {points(np.array(gained))} points.")
-    print_each(lines)
+        print(f"| {' | '.join(cells)} |")
+    for name in own:
+        print(f"\n| {name}, times less than | what | work | seconds |\n|---|---|---|---|")
+        for other in BY_HAND:
+            for less, words in ((0.0, "until as good as it"), (NEAR, "until half a point below it")):
+                row(
+                    replays,
+                    f"{other} | {words}, search only",
+                    partial(saved, own=name, name=other, less=less),
+                )
+            row(
+                replays,
+                f"{other} | the whole search, as many trials",
+                partial(whole_search, own=name, name=other),
+            )
+        row(replays, "tpe, confirmed | until as good as it, and confirmed", partial(both, own=name))
+        row(replays, "tpe, confirmed | the whole search, and confirmed", partial(both, own=name, whole=True))
+        gained = [r[name]["confirmed"]["truth"] - r["tpe"]["confirmed"]["truth"] for r in replays]
+        print(f"\nConfirmed choice less that of plain TPE: {points(np.array(gained))} points.")
+        print_each(replays, name)
 
 
-def saved(lines: list[dict[str, Any]], name: str, unit: str, less: float = 0.0) -> float:
-    """How many times less autofreeze spends until its mean quality is that of another search at its end."""
-    other = Curves.of(lines, name, unit)
-    return float(other.costs[:, -1].mean()) / Curves.of(lines, OURS, unit).until(
-        other.truths[:, -1].mean() - less
-    )
+def row(replays: list[Replay], words: str, measure: Callable[..., float]) -> None:
+    """Print a ratio in both units."""
+    cells = [interval(replays, partial(measure, unit=unit)) for unit in UNITS]
+    print(f"| {words} | {' | '.join(cells)} |")
 
 
-def whole(lines: list[dict[str, Any]], name: str, unit: str) -> float:
-    """How many times less it spends on as many trials."""
-    return float(
-        Curves.of(lines, name, unit).costs[:, -1].mean() / Curves.of(lines, OURS, unit).costs[:, -1].mean()
-    )
+def saved(replays: list[Replay], *, own: str, name: str, unit: str, less: float) -> float:
+    """Give how many times less is spent until the mean quality is that of another search at its end."""
+    other = Curves.of(replays, name, unit)
+    until = Curves.of(replays, own, unit).until(other.truths[:, -1].mean() - less)
+    return float(other.costs[:, -1].mean()) / until
 
 
-def both(lines: list[dict[str, Any]], unit: str, *, whole: bool = False) -> float:
-    """The same with both confirmed."""
-    spent = [np.mean([line["searches"][name]["confirmed"][unit] for line in lines]) for name in ("tpe", OURS)]
-    plain, own = Curves.of(lines, "tpe", unit), Curves.of(lines, OURS, unit)
-    until = own.costs[:, -1].mean() if whole else own.until(plain.truths[:, -1].mean())
+def whole_search(replays: list[Replay], *, own: str, name: str, unit: str) -> float:
+    """Give how many times less is spent on as many trials."""
+    costs = [Curves.of(replays, one, unit).costs[:, -1].mean() for one in (name, own)]
+    return float(costs[0] / costs[1])
+
+
+def both(replays: list[Replay], *, own: str, unit: str, whole: bool = False) -> float:
+    """Give the same with both confirmed."""
+    spent = [np.mean([replay[name]["confirmed"][unit] for replay in replays]) for name in ("tpe", own)]
+    plain, ours = Curves.of(replays, "tpe", unit), Curves.of(replays, own, unit)
+    until = ours.costs[:, -1].mean() if whole else ours.until(plain.truths[:, -1].mean())
     return float((plain.costs[:, -1].mean() + spent[0]) / (until + spent[1]))
 
 
-def print_each(lines: list[dict[str, Any]]) -> None:
-    """Print how single replays compare: where a search reaches what the other one reached in that replay."""
+def print_each(replays: list[Replay], own: str) -> None:
+    """Print how single replays compare: where a search reaches what the other reached in that replay."""
     print(
-        "\n| replay by replay, until as good as plain TPE | share that reach it | first quarter | median | third quarter |"
+        "\n| replay by replay, until as good as plain TPE | reach it | 1st quarter | median | 3rd quarter |"
     )
     print("|---|---|---|---|---|")
-    for unit in ("work", "seconds"):
-        plain, own = Curves.of(lines, "tpe", unit), Curves.of(lines, OURS, unit)
+    for unit in UNITS:
+        plain, ours = Curves.of(replays, "tpe", unit), Curves.of(replays, own, unit)
         ratios = []
         for truths, costs, quality, spent in zip(
-            own.truths, own.costs, plain.truths[:, -1], plain.costs[:, -1], strict=True
+            ours.truths, ours.costs, plain.truths[:, -1], plain.costs[:, -1], strict=True
         ):
             good = np.flatnonzero(truths >= quality)
             ratios.append(spent / costs[good[0]] if len(good) else 0.0)
-        quarters = np.quantile(ratios, [0.25, 0.5, 0.75])
-        print(
-            f"| {unit} | {np.mean(np.array(ratios) > 0):.0%} | "
-            + " | ".join(f"{q:.1f}×" for q in quarters)
-            + " |"
-        )
+        quarters = [f"{quarter:.1f}×" for quarter in np.quantile(ratios, [0.25, 0.5, 0.75])]
+        print(f"| {unit} | {np.mean(np.array(ratios) > 0):.0%} | {' | '.join(quarters)} |")
+    print()
 
 
-def interval(lines: list[dict[str, Any]], measure: Callable[[list[dict[str, Any]]], float]) -> str:
-    """Write a ratio with a 95 % bootstrap interval over the replays."""
-    rng = np.random.default_rng(0)
-    drawn = [
-        measure([lines[place] for place in rng.integers(len(lines), size=len(lines))]) for _ in range(200)
-    ]
+def interval(replays: list[Replay], measure: Callable[[list[Replay]], float]) -> str:
+    """Write a ratio with a 95 % bootstrap interval over the replays; 0 where a quality is never reached."""
+    rng, n = np.random.default_rng(0), len(replays)
+    drawn = [measure([replays[place] for place in rng.integers(n, size=n)]) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"{measure(lines):.1f}× ({low:.1f}–{high:.1f})"
+    return f"{measure(replays):.1f}× ({low:.1f}–{high:.1f})"
 
 
 def points(values: Any) -> str:
