@@ -17,6 +17,7 @@ from autofreeze.errors import TrainingError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.replay import ReplayExecutor
 from autofreeze.imagescoring import ImageScoring
+from autofreeze.job import Thaw
 from autofreeze.journal import Journal
 from autofreeze.records import read_records
 from autofreeze.results import Ending
@@ -24,6 +25,7 @@ from autofreeze.run import RunFolder
 from autofreeze.samplers import SAMPLERS
 from autofreeze.space import SpaceSpec
 from autofreeze.splits import Split
+from autofreeze.stability import kind_of
 from autofreeze.study import Limits, Study
 
 GROUPS = ("stem", "layer1", "layer2", "head")
@@ -180,16 +182,74 @@ def test_a_run_without_a_finite_validation_is_unstable_and_not_told(open_study, 
     assert len(calls.jobs) == 2  # the second fold is not trained
 
 
-def test_a_loss_spike_at_the_last_epoch_is_unstable_and_no_score(open_study, made_up):
-    def runner(job):
-        *curve, last = made_up.curve(job)
-        return iter([*curve, last.model_copy(update={"train_loss": 9.0})])
+def spiking(made_up, epoch):
+    """Runs whose loss runs away in one epoch."""
 
-    folder, study, _ = open_study(runner=runner, folds=1)
+    def runner(job):
+        curve = made_up.curve(job)
+        curve[epoch] = curve[epoch].model_copy(update={"train_loss": 99.0})
+        return iter(curve)
+
+    return runner
+
+
+def test_a_loss_spike_ends_the_run_as_unstable_without_a_score_and_the_sampler_is_told(open_study, made_up):
+    folder, study, calls = open_study(runner=spiking(made_up, 1), folds=2)
     study.search(Limits(2))
     assert [result.ending for result in study.results] == [Ending.UNSTABLE] * 2
     assert all(result.value is None for result in study.results)
+    assert {kind_of(result.reason) for result in study.results} == {"loss spike"}
     assert not folder.study.get_trials(states=(TrialState.COMPLETE,))
+    assert [trial.constraints for trial in folder.study.trials] == [{"stable": 1.0}] * 2
+    assert [job.fold for job in calls.jobs] == [0, 0]
+
+
+def test_a_run_that_has_come_to_its_end_has_a_value_whatever_its_loss(open_study, made_up):
+    _, study, _ = open_study(runner=spiking(made_up, -1), folds=1)
+    study.search(Limits(2))
+    assert [result.ending for result in study.results] == [Ending.COMPLETE] * 2
+
+
+def test_a_run_is_judged_by_its_own_earlier_records(open_study, made_up):
+    def runner(job):
+        curve = made_up.curve(job, skill=0.9)
+        head = len(made_up.groups) - 1
+        given = {"loss": 1.0, "grad_norms": (None,) * head + (2.0,), "weight_norms": (None,) * head + (1.0,)}
+        # The head alone is good for an epoch; then the backbone comes in, and nothing is left of that.
+        thaws = (Thaw(step=0, columns=(head,), **given), Thaw(step=4, columns=tuple(range(head)), **given))
+        low = {"value": 0.0, "step": 40}
+        seen = [{"value": 0.9, "thaws": thaws[:1]}, {**low, "thaws": thaws[1:]}, low, low]
+        return iter([one.model_copy(update=has) for one, has in zip(curve, seen, strict=True)])
+
+    _, study, _ = open_study(runner=runner, folds=1, epochs=4.0)
+    study.search(Limits(2))
+    assert [kind_of(result.reason) for result in study.results] == ["below the head alone"] * 2
+    assert [result.thaw.step for result in study.results] == [4, 4]
+
+
+def test_a_result_keeps_the_first_thaw_of_the_backbone_and_the_drift_of_its_first_fold(open_study, made_up):
+    def runner(job):
+        curve = made_up.curve(job)
+        head = len(made_up.groups) - 1
+        norms = (1.0,) * (head + 1)
+        steps = [(0, (head,)), (3 + job.fold, (head - 1,)), (9, (0,))]
+        thaws = [
+            Thaw(step=step, columns=own, loss=1.0, grad_norms=norms, weight_norms=norms)
+            for step, own in steps
+        ]
+        first = curve[0].model_copy(update={"thaws": tuple(thaws[:2])})
+        second = curve[1].model_copy(update={"thaws": tuple(thaws[2:]), "drift": 0.1})
+        return iter([first, second, *[one.model_copy(update={"drift": 0.2 + job.fold}) for one in curve[2:]]])
+
+    _, study, _ = open_study(runner=runner, folds=2, prune=False)
+    study.search(Limits(2))
+    assert [(result.thaw.step, result.drift) for result in study.results] == [(3, 0.2)] * 2
+
+
+def test_records_without_signals_leave_results_without_them(open_study):
+    _, study, _ = open_study()
+    study.search(Limits(2))
+    assert [(result.thaw, result.drift) for result in study.results] == [(None, None)] * 2
 
 
 def test_three_failures_at_the_start_stop_the_search_and_say_why(open_study):
@@ -884,7 +944,7 @@ def test_a_head_that_breaks_off_in_any_fold_is_never_chosen_and_the_others_go_on
             curves[3] = [curves[3][0], made_up.diverged(alone[3], 1)]
         curves[5] = [made_up.diverged(alone[5])]
         spike = made_up.curve(alone[7], skill=0.99)
-        curves[7] = [spike[0].model_copy(update={"train_loss": 9.0})]
+        curves[7] = [spike[0].model_copy(update={"train_loss": 99.0})]
         return made_up.sweep(curves)
 
     folder, study, _ = swept(runner=runner, prune=False)
@@ -895,7 +955,7 @@ def test_a_head_that_breaks_off_in_any_fold_is_never_chosen_and_the_others_go_on
         assert {place: one.reason for place, one in enumerate(result.members) if one.reason} == {
             3: "non-finite loss at step 4",
             5: "non-finite loss at step 0",
-            7: "loss spike: 9 in epoch 0, 1.6 at the start of its phase",
+            7: "loss spike: 99 in epoch 0, 1.6 at the start; 10 times as much is the most",
         }
         assert [place for place, one in enumerate(result.members) if one.value is None] == [3, 5, 7]
     assert sweeps_of(study)
