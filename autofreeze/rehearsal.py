@@ -196,7 +196,8 @@ class _Stage:
 
     def _run(self, actor: _Actor) -> None:
         """Run a trial, fold after fold."""
-        spared = actor.baseline or not self._cast.prune or self._lacks(actor.part.arm)
+        lacking = self._lacks(actor.part.arm)
+        spared = actor.baseline or not self._cast.prune or lacking
         for fold in range(self._cast.folds):
             value = actor.worth + NOISE * self._rng.standard_normal()
             free = spared or fold > 0  # within a run, trials are judged on the first fold alone
@@ -209,8 +210,13 @@ class _Stage:
             ahead = sum(score > actor.score for score in self._rungs[fold])
             self._rungs[fold].append(actor.score)
             rivals = len(self._rungs[fold])
-            judged = fold + 1 < self._cast.folds and not spared and rivals > MIN_PEERS
-            if judged and ahead >= math.ceil(rivals / GO_ON):
+            if fold + 1 == self._cast.folds or not self._cast.prune or lacking:
+                continue
+            if actor.baseline:
+                out = self._is_behind(actor)
+            else:
+                out = rivals > MIN_PEERS and ahead >= math.ceil(rivals / GO_ON)
+            if out:
                 return
         actor.complete = True
 
@@ -230,6 +236,12 @@ class _Stage:
                 if value + PASSING * self._rng.standard_normal() < bar:
                     return epoch
         return part.epochs
+
+    def _is_behind(self, actor: _Actor) -> bool:
+        """Judge a baseline between two folds against the best complete trial."""
+        best = max((one.score for one in self._ended if one.complete), default=None)
+        error = PAIRED / math.sqrt(len(actor.scores))
+        return best is not None and actor.score < best - BEHIND * error
 
     def _confirmed(self) -> list[Ran]:
         """Give the candidates of the confirmation, and the fresh seeds that each is run on."""
