@@ -123,9 +123,9 @@ class Search:
         twin = next((one for one in self.board.trials if one.digest == trial.digest and one.ending), None)
         trial.full_work = self._folds * self._full_work(trial.schedule)
         lacking = sum(one.ending == "complete" and one.arm == trial.arm for one in self.board.trials) < BY_ARM
-        trial.spared = self._rule.spares and (
-            trial.baseline is not None or (trial.arm in self._arms and lacking)
-        )
+        needed = self._rule.spares and trial.arm in self._arms and lacking
+        trial.spared = needed or (self._rule.spares and trial.baseline is not None)
+        trial.judged = bool(trial.baseline and self._rule.baselines and not needed)
         self.board.trials.append(trial)
         if twin and twin.ending != "paused" and not (twin.ending == "unpromising" and trial.spared):
             trial.ending, trial.value, trial.loss = twin.ending, twin.value, twin.loss
@@ -197,13 +197,14 @@ class Search:
                     return "unstable"
                 if not trial.spared and self._rule.stops(self.board, trial, fold):
                     return "unpromising"
-            if (
-                fold + 1 < self._folds
-                and not trial.spared
-                and self._rule.stops_between(self.board, trial, fold + 1)
-            ):
+            if fold + 1 < self._folds and self._stops_between(trial, fold + 1):
                 return "unpromising"
         return "complete"
+
+    def _stops_between(self, trial: Played, done: int) -> bool:
+        if trial.judged and self._rule.baselines is not None:
+            return self._rule.baselines(self.board, trial, done)
+        return not trial.spared and self._rule.stops_between(self.board, trial, done)
 
     def _report(self, trial: Played, step: int, record: EpochRecord) -> None:
         if trial.asked is not None and record.is_finite:

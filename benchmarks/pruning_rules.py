@@ -32,6 +32,9 @@ class Played:
     arm: str
     baseline: str | None = None
     spared: bool = False
+    judged: bool = False
+    """Whether it is a baseline that may end between folds."""
+
     asked: Any = None
     """Optuna's trial, where the rule is one of Optuna's, or the sampler learns."""
 
@@ -86,6 +89,9 @@ class Rule:
 
     spares = True
     """Whether baselines, and the first trials of each arm, are trained to their end."""
+
+    baselines: Callable[[Board, Played, int], bool] | None = None
+    """The rule between folds for baselines, where they may be ended there."""
 
     budgets: tuple[float, ...] = ()
     """Shares of the schedule's epochs that are run before the whole, on all folds or the first ones."""
@@ -148,6 +154,18 @@ class Ranked:
         return sum(other > own for other in others) >= math.ceil((len(others) + 1) / self.eta)
 
 
+@dataclass(frozen=True)
+class RankedAndBehind:
+    """Between folds, out only when both rules say so: by rank, and by a paired difference to the best."""
+
+    eta: float
+    errors: float
+
+    def __call__(self, board: Board, trial: Played, done: int) -> bool:
+        """Say whether a trial is out after some folds."""
+        return Ranked(self.eta)(board, trial, done) and Behind(self.errors)(board, trial, done)
+
+
 def standing(curves: Curves, folds: int) -> tuple[float, float]:
     """Give the value over the first folds, and the negative log loss."""
     ends = [curves[fold][-1] for fold in range(folds)]
@@ -180,9 +198,16 @@ class Median(Whole):
     """``pruning.why_unpromising``: below the median after a share of the time since the last thaw."""
 
     def __init__(
-        self, between: Any = None, *, grace: float = 0.5, errors: float = 1.0, folds: int | None = None
+        self,
+        between: Any = None,
+        *,
+        grace: float = 0.5,
+        errors: float = 1.0,
+        folds: int | None = None,
+        baselines: Callable[[Board, Played, int], bool] | None = None,
     ) -> None:
         super().__init__(between)
+        self.baselines = baselines
         self._grace, self._errors, self._folds = grace, errors, folds
 
     def stops(self, board: Board, trial: Played, fold: int) -> bool:
@@ -416,6 +441,13 @@ RULES: dict[str, Callable[[], Rule]] = {
     "half by rank": lambda: Whole(Ranked(2)),
     "third by rank": lambda: Whole(Ranked(3)),
     "quarter by rank": lambda: Whole(Ranked(4)),
+    "third by rank, 1 se": lambda: Whole(RankedAndBehind(3, 1.0)),
+    "third by rank, 1.28 se": lambda: Whole(RankedAndBehind(3, 1.28)),
+    "quarter by rank, 1 se": lambda: Whole(RankedAndBehind(4, 1.0)),
+    "pairs at 1/2; third by rank, 1 se": lambda: PairedInRun(RankedAndBehind(3, 1.0), grace=1 / 2),
+    "pairs at 1/2, 1.645 se; third by rank, 1 se": lambda: PairedInRun(
+        RankedAndBehind(3, 1.0), errors=1.645, grace=1 / 2
+    ),
     # Within a run, by the median after a share of the time since the thaw
     "median": Median,
     "median; paired": lambda: Median(Behind()),
@@ -452,5 +484,7 @@ RULES: dict[str, Callable[[], Rule]] = {
 }
 """Name -> a fresh rule; what stands behind a semicolon is the rule between folds."""
 
-DEFAULT = "median in the first fold; third by rank"
-"""That of a search."""
+DEFAULT = "the default"
+"""That of a search: as the rule before it, and baselines that are clearly behind end between folds."""
+
+RULES[DEFAULT] = lambda: Median(Ranked(3), folds=1, baselines=Behind())
