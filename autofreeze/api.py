@@ -58,6 +58,9 @@ def search(
     max_cost: float | None = None,
     views: str | None = None,
     erase: float | None = None,
+    max_work: float | None = None,
+    warm_start: Sequence[str | Path] = (),
+    stuck_after: float | None = None,
     candidates: int = 1,
     display: Display | None = None,
     command: str = "",
@@ -102,6 +105,11 @@ def search(
         views: ``none``, ``flip``, ``bank:K`` or ``online``, whatever the space says.
         erase: Share of the crops of ``bank:K`` and ``online`` in which a rectangle is erased, whatever the
             space says, 0..1.
+        max_work: Work of one trial at most, over all its folds, in forward-equivalents (``cost.py``). Beside
+            ``max_cost`` the stricter one holds.
+        warm_start: Run folders of earlier searches: what won there is tried right behind the baselines.
+        stuck_after: Seconds without a record after which a run is broken off as stuck; by the runs before
+            when left out (``executors/watchdog.py``).
         candidates: Draws among which each trial is chosen, by what they promise for their work
             (``frugality.py``); 1 runs what is drawn.
         display: Shows what it will cost and how it goes; nothing is shown when left out.
@@ -121,6 +129,7 @@ def search(
     asked = SearchOptions(
         preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm,
         1.0 if own or delta is None else delta, tuple(tune_baselines), max_cost, views, erase, candidates,
+        max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after,
     )  # fmt: skip
     out = Path(out)
     subject: Subject
@@ -187,6 +196,7 @@ def plan(
 
     given["seconds"] = given.pop("time_limit", None)
     given["tune_baselines"] = tuple(given.get("tune_baselines", ()))
+    given["warm_start"] = tuple(given.get("warm_start", ()))
     names = {field.name for field in fields(SearchOptions)}
     options = SearchOptions(**{name: given.pop(name) for name in names & given.keys()}).decided()
     subject = open_one(_task(data, model, options, given), display)
@@ -216,6 +226,9 @@ def search_all(
     max_cost: float | None = None,
     views: str | None = None,
     erase: float | None = None,
+    max_work: float | None = None,
+    warm_start: Sequence[str | Path] = (),
+    stuck_after: float | None = None,
     candidates: int = 1,
     display: Display | None = None,
     command: str = "",
@@ -246,6 +259,9 @@ def search_all(
         max_cost: Work of one run at most, in runs of full fine-tuning.
         views: Augmentation, whatever the space says.
         erase: Share of crops with a rectangle erased, whatever the space says.
+        max_work: Work of one trial at most, in forward-equivalents.
+        warm_start: Run folders of earlier searches, for each of the data sets.
+        stuck_after: Seconds without a record after which a run counts as stuck.
         candidates: Draws among which each trial is chosen.
         display: Shows progress.
         command: Told in the reports.
@@ -264,6 +280,7 @@ def search_all(
     options = SearchOptions(
         preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
         tuple(tune_baselines), max_cost, views, erase, candidates,
+        max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after,
     ).decided()  # fmt: skip
     given = [str(one) for one in data]
     _check_each_once(given)

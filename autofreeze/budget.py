@@ -24,6 +24,22 @@ def default_epochs(n_train: int, batch_size: int, steps: int = TARGET_STEPS) -> 
     return min(max(round(steps / steps_per_epoch), MIN_EPOCHS), MAX_EPOCHS)
 
 
+def parse_work(text: str, *, option: str = "max-work") -> float:
+    """Read an amount of work such as ``20000``, ``20k`` or ``1.5M``, in forward-equivalents.
+
+    Raises:
+        ConfigError: It is none, or not above zero.
+    """
+    units = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)", text.strip().lower())
+    work = float(found[1]) * units[found[2]] if found else 0.0
+    if work <= 0:
+        raise ConfigError(
+            f"{option}: got {text!r}; must be forward passes of one image, above zero: 20000, 20k, 1.5M"
+        )
+    return work
+
+
 def parse_duration(text: str, *, option: str = "time") -> float:
     """Read a duration such as ``90s``, ``15m``, ``2h``, ``1h30m`` or ``1.5h`` as seconds.
 

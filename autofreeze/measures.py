@@ -272,6 +272,9 @@ def tell_work(result: StudyResult, work: WorkSpent) -> str:
     limit = result.settings.get("max_cost")
     if limit is not None:
         told.append(f"allowed were {limit:g} times")
+    work_allowed = result.settings.get("trial_work")
+    if work_allowed is not None:
+        told.append(f"allowed were {work_allowed:,.0f} forward-equivalents a trial")
     spent = {"search": work.search, "tuning": work.tuning, "confirmation": work.confirmation}
     unit = work.full
     if unit and any(spent.values()):

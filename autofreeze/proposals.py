@@ -22,6 +22,7 @@ from autofreeze.schedule import Schedule
 from autofreeze.seeds import derive
 from autofreeze.space import Space
 from autofreeze.sweeps import members_of, points_of
+from autofreeze.warmstart import WarmStart
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,13 @@ class Proposals:
             self._study.enqueue_trial(
                 placed or {}, user_attrs={"baseline": baseline.name, "in_space": placed is not None}
             )
+
+    def enqueue_warm_starts(self, starts: Sequence[WarmStart]) -> None:
+        """Put what won in earlier searches behind the baselines, each once."""
+        queued = {trial.user_attrs.get("warm_start") for trial in self._trials()}
+        for start in starts:
+            if start.origin not in queued:
+                self._study.enqueue_trial(start.params, user_attrs={"warm_start": start.origin})
 
     def asked(self) -> int:
         """Trials of the search that were asked for so far, those of a tuning left out."""

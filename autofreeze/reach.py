@@ -131,9 +131,12 @@ def _arms_missing(result: StudyResult) -> list[str]:
 def _too_dear(result: StudyResult) -> list[str]:
     dear = sum(one.ending is Ending.TOO_DEAR for one in result.trials)
     limit = result.settings.get("max_cost")
-    if not dear or limit is None:
+    work = result.settings.get("trial_work")
+    allowed = [] if limit is None else [f"{limit:g} times full fine-tuning"]
+    allowed += [] if work is None else [f"{work:,.0f} forward-equivalents a trial"]
+    if not dear or not allowed:
         return []
-    return [f"{counted(dear, 'draw')} over the cost allowed, {limit:g} times full fine-tuning, not run"]
+    return [f"{counted(dear, 'draw')} over the cost allowed, {' and '.join(allowed)}, not run"]
 
 
 def _baselines_missing(result: StudyResult) -> list[str]:

@@ -103,6 +103,9 @@ class TrialResult(Value):
     """Forward-equivalents spent on it."""
 
     seconds: float = 0.0
+    warm_start: str | None = None
+    """Where it comes from, ``RUN#trial``, if it began where an earlier search ended."""
+
     same_as: int | None = None
     """An earlier trial with the same schedule and regime, whose result this one took over."""
 

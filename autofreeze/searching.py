@@ -10,10 +10,13 @@ from autofreeze import recipes
 from autofreeze.confirm import Confirming
 from autofreeze.confirmation import Confirmation
 from autofreeze.display import Display
-from autofreeze.errors import AutofreezeError, RunFolderError
+from autofreeze.earlier import warm_starts
+from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.executors.local import LocalExecutor
+from autofreeze.executors.watchdog import Watchdog
 from autofreeze.job import EpochRecord
 from autofreeze.live import LiveTrial
+from autofreeze.phrases import counted
 from autofreeze.plan import Plan
 from autofreeze.provenance import versions
 from autofreeze.regime import Regime
@@ -26,6 +29,10 @@ from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, Study
 from autofreeze.subject import Remaining, Subject
+
+SLOW_WRITE, WRITE_PAUSE = 1.0, 20.0
+"""A report that takes more than so many seconds to write, as that of some thousand trials does, is written
+again after so many times as long at the earliest."""
 
 SEARCH_SHARE = 0.6
 """Share of a given time that the search may take; the rest is kept for the confirmation."""
@@ -42,7 +49,8 @@ class SearchSession:
         command: Told in the report.
 
     Raises:
-        ConfigError: The space does not fit the model or the length of the runs.
+        ConfigError: The space does not fit the model or the length of the runs; not even a head alone may be
+            trained with the work that is allowed; an earlier search cannot be used.
     """
 
     def __init__(
@@ -51,6 +59,17 @@ class SearchSession:
         self.subject, self.options, self.out = subject, options, out
         self.display, self.command = display, command
         self.space = self._resolve(options.space)
+        self._refuse_too_little_work()
+        self.warm = warm_starts(
+            options.warm_start,
+            out,
+            resume=options.resume,
+            space=self.space,
+            work_shares=self._work_shares(),
+            trials=options.trials,
+        )
+        self._watchdog = Watchdog(options.stuck_after)
+        self._write_again_at = 0.0
         self.began = time.monotonic()
         self._earlier = 0.0
         self._plan: Plan | None = None
@@ -120,11 +139,13 @@ class SearchSession:
             self.subject.begin(folder)
             watcher = _Watcher(self.display)
             study = self._study(folder, watcher)
-            watcher.after_trial = lambda: self._write(study.results, UNDER_WAY)
+            watcher.after_trial = lambda: self._write_now_and_then(study)
             if self.display:
                 self.display.begin(self.options.trials, study.results, self.subject.scale)
                 for line in self.subject.introduction():
                     self.display.tell(line)
+                for line in self.warm.lines:
+                    self.display.tell(f"warm start: {line}")
             self._foresee(study.results, seconds)
             watcher.after_trial()
             try:
@@ -213,20 +234,48 @@ class SearchSession:
             observer=observer,
             run_work=self.subject.run_work,
             max_work=self._max_work(),
+            warm_starts=self.warm.taken,
             can_sweep=self.subject.can_sweep,
             candidates=self.options.candidates,
         )
 
     def _executor(self, folder: RunFolder) -> LocalExecutor:
         return LocalExecutor(
-            lambda job: self.subject.run(job, folder.checkpoint(job)), raises=self.subject.stops
+            lambda job: self.subject.run(job, folder.checkpoint(job)),
+            watchdog=self._watchdog,
+            raises=self.subject.stops,
         )
 
+    def _work_shares(self) -> tuple[float, ...]:
+        """Share of forward work by column; even where nobody knows."""
+        n = len(self.space.groups)
+        shares = self.subject.facts().get("backbone", {}).get("work_shares", ())
+        return tuple(shares) if len(shares) == n else (1 / n,) * n
+
+    def _refuse_too_little_work(self) -> None:
+        given, folds = self.options.max_work, self.subject.scoring.n_folds
+        if given is None:
+            return
+        probe = recipes.linear_probe(self.space.groups, self.space.epochs, head_lr=1e-3)
+        least = folds * self.subject.run_work(probe, self.space.fixed_regime)
+        if given < least:
+            raise ConfigError(
+                f"max-work: got {given:,.0f}; a head alone takes {least:,.0f} forward-equivalents in "
+                f"{self.space.epochs:g} epochs on {counted(folds, 'fold')}: give more, or fewer epochs"
+            )
+
     def _max_work(self) -> float | None:
-        if self.options.max_cost is None:
-            return None
+        """Give the work that one run may take, by the stricter of two limits."""
+        limits = []
+        if self.options.max_work is not None:
+            limits.append(self.options.max_work / self.subject.scoring.n_folds)
+        if self.options.max_cost is not None:
+            limits.append(self.options.max_cost * self._full_work())
+        return min(limits, default=None)
+
+    def _full_work(self) -> float:
         full = recipes.full(self.space.groups, self.space.epochs, head_lr=1e-3, backbone_ratio=1.0)
-        return self.options.max_cost * self.subject.run_work(full, self.space.fixed_regime)
+        return self.subject.run_work(full, self.space.fixed_regime)
 
     def _identity(self) -> dict[str, Any]:
         """Give what makes the study what it is; where things lie and how fast they run does not."""
@@ -238,14 +287,24 @@ class SearchSession:
             "sampler": self.options.sampler,
             "prune": self.options.prune,
             "max_cost": self.options.max_cost,
+            **({} if self.options.max_work is None else {"max_work": self.options.max_work}),
+            **({"warm_start": self.warm.model_dump(mode="json")} if self.warm.runs else {}),
             **({"candidates": self.options.candidates} if self.options.candidates > 1 else {}),
         }
 
     def _write(self, trials: tuple[TrialResult, ...], cut_short: str) -> StudyResult:
         """Write the report as things stand."""
+        began = time.monotonic()
         result = self._collect(trials, cut_short)
         write_report(result, self.out)
+        took = time.monotonic() - began
+        self._write_again_at = time.monotonic() + (WRITE_PAUSE * took if took > SLOW_WRITE else 0.0)
         return result
+
+    def _write_now_and_then(self, study: Study) -> None:
+        """Write the report after a trial, but never for more than a twentieth of the time."""
+        if time.monotonic() >= self._write_again_at:
+            self._write(study.results, UNDER_WAY)
 
     def _collect(self, trials: tuple[TrialResult, ...], cut_short: str) -> StudyResult:
         folds = range(self.subject.scoring.n_folds)
@@ -265,6 +324,8 @@ class SearchSession:
                 "max_cost": self.options.max_cost,
                 "candidates": self.options.candidates,
                 "max_work": self._max_work(),
+                "trial_work": self.options.max_work,
+                "warm_start": self.warm.model_dump(mode="json"),
             },
             trials=trials,
             confirmation=self._confirmation,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from autofreeze.baselines import BASELINES
 from autofreeze.errors import ConfigError
@@ -38,6 +39,9 @@ class SearchOptions:
     max_cost: float | None = None
     views: str | None = None
     erase: float | None = None
+    max_work: float | None = None
+    warm_start: tuple[str | Path, ...] = ()
+    stuck_after: float | None = None
     candidates: int = 1
 
     def decided(self) -> "Decided":
@@ -78,6 +82,12 @@ class SearchOptions:
             problems.append(
                 f"max-cost: got {self.max_cost:g}; must be above zero; 0.5 is half a full fine-tuning"
             )
+        if self.max_work is not None and not 0 < self.max_work < math.inf:
+            problems.append(
+                f"max-work: got {self.max_work:g}; must be above zero: forward passes of one image"
+            )
+        if self.stuck_after is not None and not 0 < self.stuck_after < math.inf:
+            problems.append(f"stuck-after: got {self.stuck_after:g} s; must be above zero")
         tuned, unknown = _named_baselines(self.tune_baselines)
         problems += unknown
         preset = PRESETS.get(self.preset, PRESETS["standard"])
@@ -105,6 +115,9 @@ class SearchOptions:
             delta=self.delta / 100,
             tuned=tuned,
             max_cost=self.max_cost,
+            max_work=self.max_work,
+            warm_start=self.warm_start,
+            stuck_after=self.stuck_after,
             candidates=self.candidates,
         )
 
@@ -148,6 +161,15 @@ class Decided:
 
     max_cost: float | None
     """Work of one run at most, in runs of full fine-tuning."""
+
+    max_work: float | None
+    """Work of one trial at most, over all its folds, in forward-equivalents."""
+
+    warm_start: tuple[str | Path, ...]
+    """Run folders of earlier searches, where this one begins."""
+
+    stuck_after: float | None
+    """Seconds without a record after which a run counts as stuck; None: by the runs before."""
 
     candidates: int
     """Draws among which a trial is chosen, by what they promise for their work; 1 runs what is drawn."""

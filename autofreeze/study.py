@@ -34,6 +34,7 @@ from autofreeze.schedule import Schedule
 from autofreeze.scoring import Scoring, curves_of, leader, why_fallen
 from autofreeze.seeds import derive
 from autofreeze.space import Space
+from autofreeze.warmstart import WarmStart
 
 MOST_DEAR = 10
 """Draws that may not be afforded, for each trial that was asked for: then the search ends."""
@@ -73,6 +74,7 @@ class Study:
             to the sampler as violated constraints, and are not trained. Baselines are, to compare with.
         can_sweep: Whether a draw of a head alone becomes a sweep of many (``sweeps.py``); asked when there is
             one.
+        warm_starts: What won in earlier searches; tried right behind the baselines.
         candidates: Draws among which a trial is chosen, by what they promise for their work
             (``frugality.py``); more than one needs ``run_work``.
     """
@@ -91,6 +93,7 @@ class Study:
         run_work: Callable[[Schedule, Regime], float] | None = None,
         max_work: float | None = None,
         can_sweep: Callable[[], bool] = lambda: False,
+        warm_starts: Sequence[WarmStart] = (),
         candidates: int = 1,
     ) -> None:
         self._run = run
@@ -101,6 +104,7 @@ class Study:
         self._prune = prune
         self._observer = observer
         self._run_work, self._max_work = run_work, max_work
+        self._warm_starts = warm_starts
         self._scoring = scoring
         frugality = None
         if candidates > 1 and run_work is not None:
@@ -146,6 +150,7 @@ class Study:
         """
         began = time.monotonic()
         self._proposals.enqueue_baselines(baseline_quota(limits.trials))
+        self._proposals.enqueue_warm_starts(self._warm_starts)
         for proposal in self._proposals.running():
             self._begin(proposal)
         while True:
@@ -154,7 +159,7 @@ class Study:
                 return reason
             while len(self._live) < self._executor.capacity and self._asked() < limits.trials:
                 if self._ended.dear >= MOST_DEAR * limits.trials:
-                    return "hardly a schedule of the space can be afforded (--max-cost)"
+                    return "hardly a schedule of the space can be afforded (--max-cost, --max-work)"
                 with self._run.together():
                     proposal = self._proposals.ask()
                 self._begin(proposal)
@@ -312,8 +317,11 @@ class Study:
         self._next_fold(live)
 
     def _decide_between(self, live: LiveTrial, done: int) -> Decision:
-        """Decide after some folds; a baseline goes on unless it is clearly behind, paired by image."""
-        if not self._prune or self._arm_lacks(live):
+        """Decide after some folds; a baseline goes on unless it is clearly behind, paired by image.
+
+        Where an arm has fewer complete trials than finalists, its best one always goes on.
+        """
+        if not self._prune or (self._arm_lacks(live) and self._leads_arm(live, done)):
             return Go()
         if not live.spared:
             return self._rungs.judge(live.number, done)
@@ -332,6 +340,10 @@ class Study:
         """Whether a trial's arm has fewer complete trials than finalists."""
         arm = arm_of(live.schedule)
         return arm in self._proposals.arms and self._ended.complete_in(arm) < BY_ARM
+
+    def _leads_arm(self, live: LiveTrial, done: int) -> bool:
+        """Whether a trial is the best of its arm that has come as far."""
+        return self._rungs.leads(live.number, done, self._ended.numbers_in(arm_of(live.schedule)))
 
     def _merits(self, result: TrialResult, n_folds: int) -> NDArray[np.float64]:
         """Share out a trial's metric to the images of the first folds."""
@@ -376,6 +388,7 @@ class Study:
             "baseline": live.baseline,
             "tuned": live.tuned,
             "params": dict(live.optuna_trial.params) | swept,
+            "warm_start": live.optuna_trial.user_attrs.get("warm_start"),
         }
         spent = {"same_as": origin, "work": 0.0, "seconds": 0.0}
         result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
@@ -431,6 +444,7 @@ class Study:
             ending=ending,
             reason=reason,
             affordable=self._is_affordable(live),
+            warm_start=live.optuna_trial.user_attrs.get("warm_start"),
             work=sum(record.work for record in spent),
             seconds=sum(record.seconds for record in spent),
             thaw=_first_thaw(live.curves.get(0, ())),

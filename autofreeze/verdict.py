@@ -34,6 +34,7 @@ from autofreeze.reach import at_edge, not_searched
 from autofreeze.results import Ending, StudyResult
 from autofreeze.scale import Scale
 from autofreeze.values import Value
+from autofreeze.warmstart import tell_warm_starts
 
 Standing = Literal["confirmed", "not concluded", "unconfirmed", "none"]
 
@@ -99,6 +100,7 @@ def verdict_of(result: StudyResult) -> Verdict:
         Note(topic="gap", sentence=tell_gaps(gaps)),
         Note(topic="robustness", sentence=tell_robustness(result, robust)),
         Note(topic="work", sentence=tell_work(result, work)),
+        Note(topic="warm start", sentence=tell_warm_starts(result)),
     ]
     return Verdict(
         standing=standing_of(result),

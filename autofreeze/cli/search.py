@@ -116,6 +116,28 @@ def search(
             metavar="K", help="Of K draws, run the one that promises most for its work. 1: run what is drawn."
         ),
     ] = 1,
+    max_work: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORK",
+            help="Work of one trial at most, over all its folds, in forward passes of an image: 20k, 1.5M.",
+        ),
+    ] = None,
+    warm_start: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Run folder of an earlier search, whose winners are tried first; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    stuck_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Break off a run that gives no record for so long. Default: by the runs before.",
+        ),
+    ] = None,
     views: Views = None,
     erase: Erase = None,
     groups: Groups = "auto",
@@ -157,13 +179,16 @@ AS_GIVEN = (
 
 def asked_for(given: dict[str, Any]) -> dict[str, Any]:
     """Turn the arguments of the command into those of ``api.search``, apart from the data and the model."""
-    from autofreeze.budget import parse_duration
+    from autofreeze.budget import parse_duration, parse_work
 
-    tuned = given["tune_baselines"]
+    tuned, work, stuck = given["tune_baselines"], given["max_work"], given["stuck_after"]
     return {
         **{name: given[name] for name in AS_GIVEN},
         "out": given["out"] or _default_folder(given["data"], given["model"]),
         "time_limit": None if given["time"] is None else parse_duration(given["time"], option="--time"),
+        "max_work": None if work is None else parse_work(work, option="--max-work"),
+        "warm_start": given["warm_start"] or (),
+        "stuck_after": None if stuck is None else parse_duration(stuck, option="--stuck-after"),
         "tune_baselines": [name.strip() for name in tuned.split(",")] if tuned else (),
         **options.task(given),
     }

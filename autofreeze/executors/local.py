@@ -2,10 +2,12 @@
 
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from autofreeze.errors import AutofreezeError
 from autofreeze.executors.protocol import Event, Failed, Finished, Recorded
+from autofreeze.executors.watchdog import Stuck, Watchdog
 from autofreeze.job import EpochRecord, Job
 
 Runner = Callable[[Job], Iterator[EpochRecord]]
@@ -22,13 +24,21 @@ class LocalExecutor:
 
     Args:
         runner: Runs a job, such as ``trial.run`` on a workbench.
+        watchdog: Breaks off runs that hang; nobody does where it is left out.
         raises: Errors that are not the job's own, and go through to whoever asked for the next event.
     """
 
     capacity = 1
 
-    def __init__(self, runner: Runner, *, raises: tuple[type[Exception], ...] = ()) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        *,
+        watchdog: Watchdog | None = None,
+        raises: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._runner = runner
+        self._watchdog = watchdog
         self._raises = raises
         self._running: dict[str, _Running] = {}
 
@@ -45,9 +55,13 @@ class LocalExecutor:
         running = next(iter(self._running.values()))
         job = running.job
         try:
-            if running.records is None:
-                running.records = iter(self._runner(job))
-            record = next(running.records, None)
+            with self._watchdog.watching(job) if self._watchdog else nullcontext():
+                if running.records is None:
+                    running.records = iter(self._runner(job))
+                record = next(running.records, None)
+        except Stuck as error:
+            self.stop(job)
+            return Failed(job, str(error), traceback.format_exc())
         except Exception as error:
             self.stop(job)
             if isinstance(error, self._raises):
