@@ -317,11 +317,8 @@ class Study:
         self._next_fold(live)
 
     def _decide_between(self, live: LiveTrial, done: int) -> Decision:
-        """Decide after some folds; a baseline goes on unless it is clearly behind, paired by image.
-
-        Where an arm has fewer complete trials than finalists, its best one always goes on.
-        """
-        if not self._prune or (self._arm_lacks(live) and self._leads_arm(live, done)):
+        """Decide after some folds; a baseline goes on unless it is clearly behind, paired by image."""
+        if not self._prune or self._arm_lacks(live):
             return Go()
         if not live.spared:
             return self._rungs.judge(live.number, done)
@@ -340,10 +337,6 @@ class Study:
         """Whether a trial's arm has fewer complete trials than finalists."""
         arm = arm_of(live.schedule)
         return arm in self._proposals.arms and self._ended.complete_in(arm) < BY_ARM
-
-    def _leads_arm(self, live: LiveTrial, done: int) -> bool:
-        """Whether a trial is the best of its arm that has come as far."""
-        return self._rungs.leads(live.number, done, self._ended.numbers_in(arm_of(live.schedule)))
 
     def _merits(self, result: TrialResult, n_folds: int) -> NDArray[np.float64]:
         """Share out a trial's metric to the images of the first folds."""
