@@ -123,16 +123,16 @@ def calibrate(cells: dict[str, list[Run]], more: dict[str, list[Run]]) -> None:
             print(f"  {bound:6g}  {outcome(everything, detector, bound).row()}")
         for name, runs in cells.items():
             others = [run for other, its in cells.items() if other != name for run in its]
-            bound = choose(others, detector)
-            told = "none" if bound is None else f"{bound:g}: {outcome(runs, detector, bound).row()}"
+            chosen = choose(others, detector)
+            told = "none" if chosen is None else f"{chosen:g}: {outcome(runs, detector, chosen).row()}"
             print(f"  chosen without {name}: {told}")
     print(f"\nas searches judge, {BOUNDS}")
     for name, runs in (cells | more).items():
         print(f"  {name}: {judged(runs, BOUNDS).row()}")
     print("\ntogether, without one that judges, and with one that does not, chosen on all tables")
     print(f"  as searches judge: {judged(everything, BOUNDS).row()}")
-    for detector, bound in vars(BOUNDS).items():
-        other = None if bound is not None else choose(everything, detector)
+    for detector, judges in vars(BOUNDS).items():
+        other = choose(everything, detector) if judges is None else None
         changed = Bounds(**{**vars(BOUNDS), detector: other})
         word = f"without {detector}" if other is None else f"with {detector} {other:g}"
         print(f"  {word}: {judged(everything, changed).row()}")
