@@ -105,8 +105,8 @@ def search(
         views: ``none``, ``flip``, ``bank:K`` or ``online``, whatever the space says.
         erase: Share of the crops of ``bank:K`` and ``online`` in which a rectangle is erased, whatever the
             space says, 0..1.
-        max_work: Work of one trial at most, over all its folds, in forward-equivalents (``cost.py``). Beside
-            ``max_cost`` the stricter one holds.
+        max_work: Work of one trial at most, over all its folds, in forward-equivalents (``cost.py``); with
+            ``fit`` in forward passes over its training data. Beside ``max_cost`` the stricter one holds.
         warm_start: Run folders of earlier searches: what won there is tried right behind the baselines.
         stuck_after: Seconds without a record after which a run is broken off as stuck; by the runs before
             when left out (``executors/watchdog.py``).

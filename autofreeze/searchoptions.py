@@ -39,10 +39,10 @@ class SearchOptions:
     max_cost: float | None = None
     views: str | None = None
     erase: float | None = None
+    candidates: int = 1
     max_work: float | None = None
     warm_start: tuple[str | Path, ...] = ()
     stuck_after: float | None = None
-    candidates: int = 1
 
     def decided(self) -> "Decided":
         """Fill in what the preset decides.

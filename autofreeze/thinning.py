@@ -72,7 +72,8 @@ def shown(study: optuna.Study, most: int) -> optuna.Study:
         return study
     left_out = {one.number for one in finished} - thinned(finished, study.direction, most)
     kept = [one for one in trials if one.number not in left_out]
-    return optuna.Study(study.study_name, storage=_Shown(study._storage, kept))
+    storage = _Shown(study._storage, kept)  # type: ignore[abstract]  # what is abstract is added below
+    return optuna.Study(study.study_name, storage=storage)
 
 
 def thinned(
