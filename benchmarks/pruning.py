@@ -398,16 +398,21 @@ def print_report(given: argparse.Namespace) -> None:
 
 
 def print_rules(lines: Sequence[dict[str, Any]], like: str) -> None:
-    """Print a row for each rule; differences are paired by replay."""
+    """Print a row for each rule, what it costs and whom it ends; differences are paired by replay."""
     by_rule: dict[str, dict[tuple[str, int], dict[str, Any]]] = {}
     for line in lines:
         by_rule.setdefault(line["rule"], {})[line["cell"], line["number"]] = line
-    heads = (
-        "rule", "n", "share of full work", "best survives", "… thaws late", "… others", "regret, points",
-        f"chosen less that of *{like}*", "best three survive: long warm-up", "… thaw late", "… others",
-    )  # fmt: skip
-    print(f"| {' | '.join(heads)} |\n|---{'|---:' * (len(heads) - 1)}|")
     base = by_rule[like]
+    head(
+        (
+            "rule",
+            "n",
+            "share of full work",
+            "regret, points",
+            f"chosen less that of *{like}*",
+            "best survives",
+        )
+    )
     for rule, of_rule in by_rule.items():
         shared = sorted(base.keys() & of_rule.keys())
         rows = [of_rule[key] for key in shared]
@@ -417,20 +422,31 @@ def print_rules(lines: Sequence[dict[str, Any]], like: str) -> None:
             row["truths"][row["chosen"]] - base[key]["truths"][base[key]["chosen"]]
             for key, row in zip(shared, rows, strict=True)
         ]
-        best = [fate for row in rows for fate in fates(row, 1)]
-        three = [fate for row in rows for fate in fates(row, 3)]
         cells = (
             f"{np.mean(work):.3f} ± {standard_error(work):.3f}",
-            kept([done for _, _, done in best]),
-            kept([done for _, late, done in best if late]),
-            kept([done for _, late, done in best if not late]),
             f"{100 * np.mean(regret):.2f} ± {100 * standard_error(regret):.2f}",
             f"{100 * np.mean(gain):+.2f} ± {100 * standard_error(gain):.2f}",
-            kept([done for kind, _, done in three if kind == "L"]),
-            kept([done for _, late, done in three if late]),
-            kept([done for _, late, done in three if not late]),
+            kept([done for row in rows for *_, done in fates(row, 1)]),
         )
         print(f"| {rule} | {len(rows)} | {' | '.join(cells)} |")
+    print("\nOf those that are truly best, baselines left out, how many are trained to their end:\n")
+    groups = ("long warm-up", "late last thaw", "early last thaw")
+    head(("rule", *(f"{of}: {group}" for of in ("the best", "the best three") for group in groups)))
+    for rule, of_rule in by_rule.items():
+        cells = []
+        for n in (1, 3):
+            found = [fate for row in of_rule.values() for fate in fates(row, n) if fate[0] != "B"]
+            cells += [
+                kept([done for kind, _, done in found if kind == "L"]),
+                kept([done for _, late, done in found if late]),
+                kept([done for _, late, done in found if not late]),
+            ]
+        print(f"| {rule} | {' | '.join(cells)} |")
+
+
+def head(names: Sequence[str]) -> None:
+    """Print the first lines of a table."""
+    print(f"| {' | '.join(names)} |\n|---{'|---:' * (len(names) - 1)}|")
 
 
 def fates(row: dict[str, Any], n: int) -> list[tuple[str, bool, bool]]:
