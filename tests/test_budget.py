@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autofreeze.budget import default_epochs, parse_duration
+from autofreeze.budget import default_epochs, parse_duration, parse_work
 from autofreeze.errors import ConfigError
 
 
@@ -36,3 +36,18 @@ def test_durations_are_read_as_seconds(text, seconds):
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ConfigError, match="must be a time above zero such as 90s"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "work"), [("20000", 20_000), ("20k", 20_000), ("1.5M", 1.5e6), ("2m", 2e6), (" 1G ", 1e9)]
+)
+def test_amounts_of_work_are_read(text, work):
+    assert parse_work(text) == work
+
+
+@pytest.mark.parametrize("text", ["", "0", "0k", "-5", "k", "1e5", "5 k", "nan", "1..5M", "20kk"])
+def test_what_is_no_amount_of_work_is_refused(text):
+    with pytest.raises(
+        ConfigError, match=r"max-work: got .*; must be forward passes of one image, above zero"
+    ):
+        parse_work(text)
