@@ -59,6 +59,10 @@ class ImageScoring:
         """Nothing: images are compared, never folds as a whole."""
         return 0.0
 
+    def tell(self, objective: float) -> str:
+        """Write the objective as it is, 0..1."""
+        return f"{objective:.3f}"
+
     def effective_examples(self, fold: int) -> float:
         """Give how many images the metric rests on; see ``metrics.effective_images``."""
         return self._effective[fold]

@@ -1,7 +1,7 @@
 """Who goes on: pure decisions from records."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
@@ -61,6 +61,7 @@ def judge(
     n: float | None = None,
     spared: bool = False,
     before: Sequence[EpochRecord] = (),
+    tell: Callable[[float], str] = "{:.3f}".format,
 ) -> Decision:
     """Judge a run by its newest record.
 
@@ -77,13 +78,14 @@ def judge(
         n: Images that the value rests on, for its standard error; those of the record when left out.
         spared: Whether to judge stability alone, as for baselines.
         before: The run's earlier records, in order.
+        tell: Writes a value as people read it.
     """
     reason = why_unstable(record, before)
     if reason:
         return Unstable(reason)
     if spared or record.last:
         return Go()
-    reason = why_unpromising(record, peers, epochs=epochs, n=record.n_val if n is None else n)
+    reason = why_unpromising(record, peers, epochs=epochs, n=record.n_val if n is None else n, tell=tell)
     return Unpromising(reason) if reason else Go()
 
 
@@ -112,7 +114,12 @@ class Point(Protocol):
 
 
 def why_unpromising(
-    newest: Point, peers: Sequence[Sequence[Point]], *, epochs: float, n: float | None = None
+    newest: Point,
+    peers: Sequence[Sequence[Point]],
+    *,
+    epochs: float,
+    n: float | None = None,
+    tell: Callable[[float], str] = "{:.3f}".format,
 ) -> str:
     """Say why a run is behind its peers; empty when it is not, or when it is too early to tell.
 
@@ -121,6 +128,7 @@ def why_unpromising(
         peers: Other runs, each in order.
         epochs: Length of the run.
         n: Images of which the values are shares, for their standard error; none is allowed for without it.
+        tell: Writes a value as people read it.
     """
     thawed_at = newest.epochs_done - newest.epochs_since_unfreeze
     if newest.epochs_since_unfreeze < GRACE_SHARE * (epochs - thawed_at) - 1e-9:
@@ -138,8 +146,8 @@ def why_unpromising(
     if newest.value >= bar - error:
         return ""
     return (
-        f"{newest.value:.3f} after {newest.epochs_done:g} epochs; the median of {len(same_epoch)} others "
-        f"is {median(same_epoch):.3f} at that epoch and {median(same_age):.3f} as long after the thaw"
+        f"{tell(newest.value)} after {newest.epochs_done:g} epochs; the median of {len(same_epoch)} others "
+        f"is {tell(median(same_epoch))} at that epoch and {tell(median(same_age))} as long after the thaw"
     )
 
 

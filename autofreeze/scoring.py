@@ -44,6 +44,10 @@ class Scoring(Protocol):
         """Where merits are those of whole folds, as for ``pruning.judge_fold``; 0 where they are examples."""
         ...
 
+    def tell(self, objective: float) -> str:
+        """Write the objective of a run as people read it."""
+        ...
+
     def effective_examples(self, fold: int) -> float | None:
         """Give how many examples the value of one fold rests on; None where nobody knows."""
         ...

@@ -297,7 +297,8 @@ class Study:
         peers = self._curves.peers(live.number, job.fold)
         n = self._scoring.effective_examples(job.fold)
         before = live.curves[job.fold][: record.epoch]
-        match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared, before=before):
+        tell = self._scoring.tell
+        match judge(record, peers, epochs=live.schedule.epochs, n=n, spared=spared, before=before, tell=tell):
             case Unstable(reason):
                 self._stop(live, job, Ending.UNSTABLE, reason)
             case Unpromising(reason):

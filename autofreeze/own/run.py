@@ -183,7 +183,7 @@ class _Bookkeeper:
         columns = len(self._groups.names)
         trouble = reading.trouble
         train_loss = float("nan") if reading.train_loss is None else reading.train_loss
-        if epoch == 0:
+        if epoch == 0 and train_loss > 0:  # others have no multiples
             self._first_loss = train_loss
         ends = last and not trouble
         return EpochRecord(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from autofreeze.job import EpochRecord, Job
 from autofreeze.own.epoch import unpack_ids, unpack_scores
-from autofreeze.scale import Unit
+from autofreeze.scale import Scale, Unit
 from autofreeze.scoring import FreshRuns, FreshTables, Score
 
 
@@ -16,6 +16,7 @@ class OwnScoring:
     """Scores trials by what their runs yielded last.
 
     Args:
+        scale: Of the value.
         n_folds: Folds that a trial is scored on, >= 1.
         overlap: Examples that are held out by those trained on, where each fold or seed holds out others; 0
             where all are scored on the same.
@@ -23,7 +24,8 @@ class OwnScoring:
 
     unit: Unit = "plain"
 
-    def __init__(self, n_folds: int, overlap: float) -> None:
+    def __init__(self, scale: Scale, n_folds: int, overlap: float) -> None:
+        self._scale = scale
         self.n_folds = n_folds
         self._overlap = overlap
         self._by_example = False
@@ -32,6 +34,10 @@ class OwnScoring:
     def overlap(self) -> float:
         """That of whole runs; it does not count where examples are compared, as the last merits were."""
         return 0.0 if self._by_example else self._overlap
+
+    def tell(self, objective: float) -> str:
+        """Write a value as it was yielded."""
+        return self._scale.figure(self._scale.shown(objective))
 
     def effective_examples(self, fold: int) -> None:  # noqa: ARG002 - the shape of a scoring
         """Give nothing: a record says itself how many examples it rests on."""

@@ -78,7 +78,7 @@ class OwnSubject:
     @cached_property
     def scoring(self) -> OwnScoring:
         """By example where scores are told, else by fold."""
-        return OwnScoring(self.asked.n_folds, self.asked.overlap)
+        return OwnScoring(self.asked.scale, self.asked.n_folds, self.asked.overlap)
 
     @cached_property
     def fresh_scoring(self) -> OwnFreshScoring:
