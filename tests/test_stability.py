@@ -13,6 +13,7 @@ from autofreeze.fused import fit_heads
 from autofreeze.job import EpochRecord, Member, Thaw
 from autofreeze.recipes import gradual, linear_probe
 from autofreeze.regime import Regime
+from autofreeze.scoring import joined
 from autofreeze.stability import BOUNDS, KINDS, POINT, WINDOW, Bounds, Watch, kind_of, why_unstable
 from autofreeze.training import fit
 
@@ -155,6 +156,8 @@ def thaw(step=0, columns=(0, 1), loss=1.0, norms=(1.0, 1.0)):
             "loss spike: 10.1 in epoch 3, 1 at the start; 10 times as much is the most",
         ),
         ({"train_loss": 10.1, "last": True}, ""),
+        ({"train_loss": -1.0, "phase_start_loss": -1.0}, ""),  # a loss of another kind
+        ({"train_loss": math.nan, "phase_start_loss": math.nan}, ""),  # one that nobody knows
         # The run's first step tells more than the phase's first steps, and the higher one of both counts.
         ({"train_loss": 10.1, "thaws": (thaw(loss=1.1),)}, ""),
         ({"train_loss": 10.1, "thaws": (thaw(loss=0.9),)}, "loss spike: 10.1 in epoch 3, 1 at the start; "
@@ -430,3 +433,13 @@ def test_an_unstable_head_of_a_sweep_stays_out_when_the_sweep_goes_on(backbone, 
     again = list(sweep(checkpoint=file))
     assert kind_of(again[-1].members[1].diverged) == "loss spike"
     assert all(one.same_as(other) for one, other in zip(again, unbroken, strict=True))
+
+
+def test_a_sweep_whose_heads_are_all_unstable_breaks_off_with_the_reason():
+    heads = [record(train_loss=99.0, value=value, last=False) for value in (0.5, 0.6)]
+    one = joined(heads, [0, 1], work=1.0, seconds=1.0)
+    assert one.last
+    assert kind_of(one.diverged) == "loss spike"
+    assert kind_of(why_unstable(one)) == "loss spike"
+    sound = joined([heads[0], record(value=0.1)], [0, 1], work=1.0, seconds=1.0)
+    assert (sound.last, sound.diverged, sound.value) == (False, "", 0.1)
