@@ -18,7 +18,7 @@ from autofreeze.space import Space
 
 WORK_POWER = 0.25
 """Power of the work by which an expected gain is divided. With 1 cheap schedules are tried and tried again;
-see ``docs/pruning.md`` for what was measured."""
+see ``docs/frugality.md`` for what was measured."""
 
 
 @dataclass(frozen=True)
