@@ -4,8 +4,9 @@
     python benchmarks/pruning_recorded.py check CELL
 
 CELL names the tables of ``benchmarks/replay``, such as ``hym_v2``. ``real`` plays the rules of
-``pruning.py`` on the recorded curves themselves, in random orders, nobody spared. ``check`` compares shrunk schedules, and the
-beginnings of whole runs, with the ends of whole runs: in the tables, and on their surrogates.
+``pruning.py`` on the recorded curves themselves, in random orders, nobody spared. ``check`` compares shrunk
+schedules, and the beginnings of whole runs, with the ends of whole runs: in the tables, and on their
+surrogates.
 """
 
 import argparse
