@@ -93,14 +93,14 @@ class Scale(Value):
         if self.unit == "points":
             unit, digits = 100.0, 1
         elif self.unit == "plain":
-            digits = _places(high - low, 2)
+            digits = _places(high - low, 3)
         return " to ".join(f"{round(unit * end, digits) + 0.0:+,.{digits}f}" for end in (low, high))
 
     def value_span(self, low: float, high: float) -> str:
         """Write an interval of a value: ``0.835 to 0.869``; a dash where it has no ends."""
         if not (math.isfinite(low) and math.isfinite(high)):
             return "–"
-        digits = _places(high - low, 2) if self.unit == "plain" else 3
+        digits = _places(high - low, 3) if self.unit == "plain" else 3
         return f"{low:,.{digits}f} to {high:,.{digits}f}"
 
 

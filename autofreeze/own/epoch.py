@@ -129,7 +129,8 @@ def _numbers(given: object) -> NDArray[np.float64]:
 
 def _hashes(given: Sequence[str | int], n: int) -> NDArray[np.int64]:
     """Turn names into numbers that are equal where the names are."""
-    names = [one.item() if isinstance(one, np.generic) else one for one in list(_on_host(given))]
+    own = _on_host(given)
+    names = own.tolist() if hasattr(own, "tolist") else list(own)
     wrong = [one for one in names if isinstance(one, bool) or not isinstance(one, int | str)]
     if wrong:
         raise TrainingError(f"fit yielded ids with {_short(wrong[0])}; each must be text or a whole number")
