@@ -68,19 +68,14 @@ def test_pretraining_helps_so_that_freezing_is_a_question(ran):
     names, _ = ran
     groups = tuple(GROUPS)
     probe = linear_probe(groups, 6.0, head_lr=1e-2)
-    tuned = full(groups, 6.0, head_lr=3e-3, backbone_ratio=1.0)
-    seeds = range(3)
-    scratch = [
-        max(
-            accuracy(names, full(groups, 6.0, head_lr=lr, backbone_ratio=1.0), seed, pretrained=False)
-            for lr in (3e-3, 1e-2)
-        )
-        for seed in seeds
-    ]
-    probed = [accuracy(names, probe, seed) for seed in seeds]
-    trained = [accuracy(names, tuned, seed) for seed in seeds]
-    assert np.mean(probed) > 0.4  # guessing is right in a quarter
-    assert np.mean(trained) > np.mean(scratch) + 0.02
+    whole = full(groups, 6.0, head_lr=1e-2, backbone_ratio=1.0)
+    seeds = range(4)
+    scratch = np.mean([accuracy(names, whole, seed, pretrained=False) for seed in seeds])
+    probed = np.mean([accuracy(names, probe, seed) for seed in seeds])
+    trained = np.mean([accuracy(names, whole, seed) for seed in seeds])
+    assert scratch > 1 / 6  # guessing
+    assert probed > scratch
+    assert trained > probed
 
 
 @pytest.mark.long

@@ -163,4 +163,4 @@ def test_plain_numbers_have_no_unit_and_shares_have_points():
     assert (MORE.margin(2.0), share.margin(0.02)) == ("2.00", "2 pt")
     assert MORE.figure(123.456, 2.5) == "123.5 ± 2.5"
     assert share.figure(0.81, 0.02) == "0.810 ± 0.020"
-    assert MORE.lead_span(-0.5, 12.0) == "-0 to +12"
+    assert MORE.lead_span(-0.5, 12.0) == "-0.5 to +12.0"

@@ -265,6 +265,39 @@ def test_work_counts_what_trains(tmp_path):
     assert work["full"] == pytest.approx(9)
 
 
+def test_what_is_too_dear_is_not_trained(tmp_path):
+    jobs = []
+
+    def fit(job):
+        jobs.append(job)
+        yield from bare(job)
+
+    result = search(tmp_path / "run", fit, trials=10, max_cost=0.5)
+    dear = {one.number for one in result.trials if one.ending is Ending.TOO_DEAR}
+    assert dear
+    assert not dear & {job.trial for job in jobs}
+
+
+def test_draws_may_be_chosen_among_and_an_own_search_begins_where_another_one_ended(tmp_path):
+    first = search(tmp_path / "first", trials=16, candidates=4)
+    second = search(tmp_path / "second", trials=8, warm_start=[tmp_path / "first"])
+    assert first.best is not None
+    assert second.best.value > 0
+
+
+def test_a_training_that_does_not_let_itself_be_closed_does_not_take_the_search_with_it(tmp_path):
+    def fit(job):
+        try:
+            for epoch in range(job.epochs):
+                yield math.nan if epoch else 0.5
+        finally:
+            if job.trial == 1:
+                raise OSError("the disk is full")
+
+    result = search(tmp_path / "run", fit, trials=3)
+    assert [one.ending for one in result.trials] == [Ending.UNSTABLE] * 3
+
+
 # The value
 
 
@@ -374,6 +407,7 @@ autofreeze.search(fit=fit, groups=("stem", "body", "head"), epochs=3, space="qui
 """
 
 
+@pytest.mark.long
 def test_a_search_that_was_killed_comes_to_the_same(tmp_path):
     def run(out, *more, kill_after=None):
         command = [sys.executable, "-c", CHILD, str(out), *more]

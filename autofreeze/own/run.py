@@ -105,7 +105,7 @@ class OwnRunner:
             self._sound = True
         finally:
             # Whoever does not let itself be closed shall not take the search with it.
-            with suppress(RuntimeError):
+            with suppress(Exception):
                 getattr(yielded, "close", lambda: None)()
 
     def _begin(self, handed: FitJob) -> Iterator[Any]:
