@@ -99,7 +99,7 @@ def described(schedule: Schedule) -> Floats:
 
 
 def _means(observed: Sequence[Observed]) -> tuple[Floats, NDArray[np.int64]]:
-    """Give each trial's mean as if it had run all folds, and how many it ran; unstable ones get the lowest."""
+    """Give each mean as of all folds, and how many a trial ran; an unstable one gets the lowest."""
     folds = np.array([len(one.fold_values) for one in observed])
     table = np.full((len(observed), max(folds)), np.nan)
     for row, one in enumerate(observed):

@@ -52,9 +52,14 @@ def test_lines_of_a_block_that_was_broken_off_are_there_and_optuna_reads_them(tm
     journal = Journal(tmp_path / "j")
     study = study_in(journal)
     before = len(syncs)
-    with pytest.raises(KeyboardInterrupt), journal.together():
-        ask(study)
-        raise KeyboardInterrupt
+
+    def broken_off():
+        with journal.together():
+            ask(study)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
     assert len(syncs) == before + 1
     other = study_in(JournalFileBackend(str(tmp_path / "j")))
     assert told(other) == told(study)
