@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from autofreeze.binding import Columns
+from autofreeze.cost import run_work
 from autofreeze.engine import Engine
 from autofreeze.fused import fit_heads
 from autofreeze.job import EpochRecord, Member, Thaw
@@ -118,9 +119,9 @@ def test_a_thaw_that_costs_what_the_head_had_learned_is_told(train, examples):
 def test_a_run_that_has_come_to_its_end_keeps_its_value(train):
     records = train(1.0, lr=10.0, warmup=0.0)  # nobody watched its steps
     assert records[0].train_loss > 10 * records[0].thaws[0].loss
-    assert judged(records) == ""
-    unlike = records[0].model_copy(update={"last": False, "phase_start_loss": 1.0})
-    assert kind_of(judged([unlike])) == "loss spike"
+    end = records[0].model_copy(update={"phase_start_loss": 1.0})
+    assert judged([end]) == ""
+    assert kind_of(judged([end.model_copy(update={"last": False})])) == "loss spike"
     assert judged([records[0].model_copy(update={"value": math.nan})]) == "non-finite validation at epoch 0"
 
 
@@ -279,7 +280,7 @@ FAMILIES = ["test_resnet", "test_vit", "mobilenetv3_small_050"]
 @pytest.mark.parametrize("whole", [False, True], ids=["cut", "whole"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_features_are_followed_in_every_family_cut_or_whole(train, name, whole):
-    records = train(3.0, lr=1e-2, warmup=1.5, name=name, whole=whole)
+    records = train(3.0, lr=1e-2, warmup=1.5, depth=2, name=name, whole=whole)
     assert records[0].drift == 0.0
     assert all(0 < one.drift <= 2 for one in records[1:])
     head_alone = train(2.0, depth=0, warmup=0.0, name=name, whole=whole)
@@ -371,6 +372,13 @@ def test_a_run_that_its_watch_ended_is_over_when_it_is_continued(train, tmp_path
     again = train(lr=10.0, bounds=BOUNDS, checkpoint=file)
     assert kind_of(first[-1].diverged) == "loss spike"
     assert all(one.same_as(other) for one, other in zip(first, again, strict=True))
+
+
+def test_looking_is_no_work(train, backbone):
+    groups = backbone().groups
+    (record,) = train(1.0, warmup=0.0, n_val=12)
+    timetable = gradual(groups.names, 1.0, head_lr=1e-3).timetable(3)
+    assert record.work == pytest.approx(run_work(timetable, groups.work_shares, n_train=24, n_val=12))
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
