@@ -16,6 +16,7 @@ from autofreeze.report.files import read_report, write_report
 from autofreeze.report.terminal import show
 from autofreeze.report.training import summary
 from autofreeze.results import Ending
+from autofreeze.retraining import train
 
 SPACE = "unfreeze_depth: 0\nhead_lr: {low: 1.0e-3, high: 1.0e-1, log: true}\nlabel_smoothing: [0, 0.1]\n"
 
@@ -100,7 +101,7 @@ def test_training_by_the_best_head_follows_its_curve_to_within_rounding(
     assert (native.schedule, native.regime) == (sweep.schedule, sweep.regime)
     own = [record.members[sweep.member] for record in read_records(searched[1])[1, 0]]
     assert [point.val_loss for point in native.curve] == [record.val_loss for record in own]
-    result = api.train(file, split_folders, out=tmp_path / "out")
+    result = train(file, split_folders, out=tmp_path / "out")
     assert result.same_curve is True
     assert result.up_to_rounding
     assert "follows the trial's to within rounding" in summary(result)
@@ -122,13 +123,13 @@ def test_another_curve_is_told_from_rounding(file, split_folders, tmp_path):
     native = NativeFile.load(file)
     bent = [point.model_copy(update={"val_loss": point.val_loss + 0.01}) for point in native.curve]
     file.write_text(native.model_copy(update={"curve": tuple(bent)}).to_text())
-    assert api.train(file, split_folders, out=tmp_path / "out").same_curve is False
+    assert train(file, split_folders, out=tmp_path / "out").same_curve is False
 
 
 def test_a_baseline_of_the_same_search_comes_out_to_the_bit(searched, split_folders, tmp_path):
     file = tmp_path / "baseline.yaml"
     file.write_text(export_run(searched[1], trial=0).to_text())
-    result = api.train(file, split_folders, out=tmp_path / "out")
+    result = train(file, split_folders, out=tmp_path / "out")
     assert result.same_curve is True
     assert not result.up_to_rounding
     assert result.curve == result.expected

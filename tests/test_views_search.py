@@ -13,6 +13,7 @@ from autofreeze.measures import tell_views
 from autofreeze.report import terminal
 from autofreeze.report.markdown import escape, page
 from autofreeze.report.training import summary
+from autofreeze.retraining import train
 from autofreeze.searchoptions import SearchOptions
 from autofreeze.verdict import verdict_of
 
@@ -67,14 +68,14 @@ def test_the_file_has_the_views_of_a_training_and_its_curve_is_no_reference(
     assert (native.regime.views, native.regime.erase, native.curve_views) == ("online", 0.5, "bank:2")
     (tmp_path / "best.yaml").write_text(native.to_text())
     assert NativeFile.load(tmp_path / "best.yaml") == native
-    trained = api.train(tmp_path / "best.yaml", class_folders, out=tmp_path / "out")
+    trained = train(tmp_path / "best.yaml", class_folders, out=tmp_path / "out")
     assert trained.same_curve is None
     assert trained.expected_views == "bank:2"
     assert "the search saw bank:2 views, and this training new ones each epoch" in summary(trained)
     # By hand, with the views of the search once more: it trains on new crops all the same.
     by_hand = native.model_copy(update={"regime": searched[0].best.regime})
     (tmp_path / "by_hand.yaml").write_text(by_hand.to_text())
-    again = api.train(tmp_path / "by_hand.yaml", class_folders, out=tmp_path / "again")
+    again = train(tmp_path / "by_hand.yaml", class_folders, out=tmp_path / "again")
     assert again.curve == trained.curve
     assert again.same_curve is None
 
