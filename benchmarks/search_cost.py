@@ -498,9 +498,13 @@ def print_report(given: argparse.Namespace) -> None:
     for line in lines:
         cells.setdefault(line["cell"], {}).setdefault(line["number"], {})[line["search"]] = line
     names = [name for name in (*BY_HAND, *OURS) if any(line["search"] == name for line in lines)]
+    own, every = [name for name in names if name in OURS], []
     for cell, found in sorted(cells.items()):
         whole = [replay for replay in found.values() if replay.keys() >= set(names)]
-        print_cell(cell, whole, [name for name in names if name in OURS])
+        every += whole
+        print_cell(cell, whole, own)
+    if len(cells) > 1:
+        print_cell("all of them", every, own)
 
 
 def print_cell(cell: str, replays: list[Replay], own: Sequence[str]) -> None:
@@ -525,7 +529,8 @@ def print_cell(cell: str, replays: list[Replay], own: Sequence[str]) -> None:
     for name in own:
         print(f"\n| {name}, times less than | what | work | seconds |\n|---|---|---|---|")
         for other in BY_HAND:
-            for less, words in ((0.0, "until as good as it"), (NEAR, "until half a point below it")):
+            for less, words in ((0.0, "until as good as it"), (NEAR, "until half a point below it"),
+                                (2 * NEAR, "until a point below it")):  # fmt: skip
                 row(
                     replays,
                     f"{other} | {words}, search only",
