@@ -4,7 +4,7 @@ Otherwise a sampler that meets a few good schedules of one kind hardly tries the
 *freeze first or not* compares many draws with few.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 
 from autofreeze.axes import Choice, Range
 from autofreeze.confirmation import Arm
+from autofreeze.delegation import DelegatingSampler
 from autofreeze.seeds import derive
 from autofreeze.space import Space
 
@@ -45,7 +46,7 @@ def arm_wanted(counts: Mapping[Arm, int], asked: int) -> Arm | None:
     return min(behind, key=lambda arm: counts[arm], default=None)
 
 
-class ArmSampler(optuna.samplers.BaseSampler):
+class ArmSampler(DelegatingSampler):
     """Any sampler, its draws moved into one arm.
 
     Of what the sampler draws, only the head-only epochs and the depth are changed, and only where they do
@@ -59,16 +60,10 @@ class ArmSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, base: optuna.samplers.BaseSampler, space: Space, arm: Arm, seed: int) -> None:
-        self._base = base
+        super().__init__(base)
         self._space = space
         self._arm = arm
         self._seed = seed
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Leave it to the sampler."""
-        return self._base.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -83,20 +78,6 @@ class ArmSampler(optuna.samplers.BaseSampler):
         """Draw one, and move it."""
         drawn = self._base.sample_independent(study, trial, param_name, param_distribution)
         return self._moved(param_name, drawn)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Leave it to the sampler."""
-        self._base.before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: optuna.trial.TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Leave it to the sampler."""
-        self._base.after_trial(study, trial, state, values)
 
     def _moved(self, name: str, value: Any) -> Any:
         if name == WARMUP and self._arm == "at_once":

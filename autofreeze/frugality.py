@@ -10,6 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from autofreeze.axes import Choice, Range
+from autofreeze.delegation import DelegatingSampler
 from autofreeze.gains import Observed, expected_gains
 from autofreeze.regime import Regime
 from autofreeze.results import Ending, TrialResult
@@ -35,7 +36,7 @@ class Frugality:
     """On which the value of one fold rests, where values are shares of them."""
 
 
-class FrugalSampler(optuna.samplers.BaseSampler):
+class FrugalSampler(DelegatingSampler):
     """Any sampler: of several of its draws, that with the highest expected gain per unit of work.
 
     Args:
@@ -56,16 +57,10 @@ class FrugalSampler(optuna.samplers.BaseSampler):
         how: Frugality,
         before: Sequence[TrialResult],
     ) -> None:
-        self._base = base
+        super().__init__(base)
         self._space = space
         self._how = how
         self._before = before
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Leave it to the sampler."""
-        return self._base.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -82,26 +77,6 @@ class FrugalSampler(optuna.samplers.BaseSampler):
         gains = expected_gains(self._observed(), [schedule for schedule, _ in points])
         work = np.array([self._how.work(*point) for point in points])
         return drawn[int(np.argmax(gains / work**WORK_POWER))]
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Leave it to the sampler."""
-        return self._base.sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Leave it to the sampler."""
-        self._base.before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        state: optuna.trial.TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Leave it to the sampler."""
-        self._base.after_trial(study, trial, state, values)
 
     @property
     def _fixed(self) -> dict[str, Any]:

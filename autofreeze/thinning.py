@@ -8,6 +8,8 @@ from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from autofreeze.delegation import DelegatingSampler
+
 MOST_SHOWN = 2500
 """Finished trials that a sampler is shown; up to as many it sees all."""
 
@@ -17,7 +19,7 @@ BEST_SHOWN = 25
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class FlatSampler(optuna.samplers.BaseSampler):
+class FlatSampler(DelegatingSampler):
     """A sampler that models all axes jointly, on a space where every trial has all of them, or none.
 
     So the axes need not be worked out from all trials (``group=True`` does, and draws the same); and of
@@ -29,7 +31,7 @@ class FlatSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, base: optuna.samplers.BaseSampler, most: int = MOST_SHOWN) -> None:
-        self._base = base
+        super().__init__(base)
         self._most = most
 
     def infer_relative_search_space(
@@ -46,22 +48,6 @@ class FlatSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """Draw all axes, from the trials that are shown."""
         return self._base.sample_relative(shown(study, self._most), trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Leave it to the sampler."""
-        return self._base.sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Leave it to the sampler."""
-        self._base.before_trial(study, trial)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        """Leave it to the sampler."""
-        self._base.after_trial(study, trial, state, values)
 
 
 def shown(study: optuna.Study, most: int) -> optuna.Study:
