@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from cells import DEPTHS, TABLES
 from optuna.trial import TrialState
 from pruning_rules import RULES, Board, Played, Rule
 from scipy.stats import beta
@@ -42,10 +43,6 @@ from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.splits import scoring_splits
 from autofreeze.stability import why_unstable
-
-TABLES = Path(__file__).parent / "replay"
-DEPTHS = {"hym_v2": "hym_v2", "hym_birds": "hym_v2", "covid_v2": "covid_v2"}
-"""Cell -> whose depth table tells the luck of its seeds."""
 
 BUDGETS = {1 / 3: "third", 1 / 9: "ninth"}
 STEPS = 7

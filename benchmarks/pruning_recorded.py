@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 import optuna
-from pruning import BUDGETS, DEPTHS, LONG, TABLES, Cell, Player, Search, line_of, print_rules
+from cells import DEPTHS, TABLES
+from pruning import BUDGETS, LONG, Cell, Player, Search, line_of, print_rules
 from pruning_rules import RULES, Board, Played
 from scipy.stats import spearmanr
 

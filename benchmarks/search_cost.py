@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from cells import DEPTHS, TABLES
 from optuna.trial import TrialState
 
 from autofreeze import recipes
@@ -56,10 +57,6 @@ from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.splits import Split, scoring_splits
 from autofreeze.study import Limits, Study
-
-TABLES = Path(__file__).parent / "replay"
-DEPTHS = {"hym_v2": "hym_v2", "hym_birds": "hym_v2", "covid_v2": "covid_v2"}
-"""Cell -> whose depth table tells the luck of its seeds."""
 
 DELTA = 0.01
 BY_HAND = ("tpe", "hyperband", "random")
