@@ -281,6 +281,12 @@ def test_a_run_named_twice_counts_once(run_folder, tmp_path):
     assert begin([good, f"{good}/"], tmp_path / "out") == begin([good], tmp_path / "out")
 
 
+def test_a_run_that_is_named_by_two_paths_counts_once(run_folder, tmp_path):
+    run = run_folder("one")
+    (tmp_path / "also").symlink_to(run)
+    assert len(read_earlier([run, tmp_path / "also"], tmp_path / "out")) == 1
+
+
 def test_a_resumed_search_keeps_its_warm_starts_when_the_run_is_gone(run_folder, tmp_path):
     good, out = run_folder("good"), tmp_path / "out"
     first = begin([good], out)
