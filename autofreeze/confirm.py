@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autofreeze.confirmation import Candidate, Confirmation
-from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
+from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded, Waiting
 from autofreeze.finalists import Finalist
 from autofreeze.job import EpochRecord, Job
 from autofreeze.looks import LOOKS, Look, Scored, take_look
@@ -203,6 +203,8 @@ class Confirming:
         )
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            return
         runs = self._runs[event.job.trial]
         assert event.job.fresh is not None
         match event:

@@ -28,6 +28,9 @@ class LiveTrial:
     """The heads of a sweep, the drawn one first; empty where it is no sweep."""
 
     job: Job | None = None
+    where: str = ""
+    """Where its last record came from; empty where there is but one place."""
+
     curves: dict[int, list[EpochRecord]] = field(default_factory=dict)
     """Fold -> its records so far."""
 

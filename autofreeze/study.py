@@ -16,7 +16,7 @@ from autofreeze.baselines import baseline_quota
 from autofreeze.confirmation import arm_of
 from autofreeze.curves import StudyCurves
 from autofreeze.errors import TrainingError
-from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded
+from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded, Waiting
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
 from autofreeze.frugality import Frugality
 from autofreeze.job import EpochRecord, Job, Thaw
@@ -261,9 +261,12 @@ class Study:
         return fold * math.ceil(live.schedule.epochs) + record.epoch
 
     def _handle(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            return
         live = self._live[event.job.trial]
         match event:
-            case Recorded(job, record):
+            case Recorded(job, record, where):
+                live.where = where
                 self._keep(live, job, record)
                 self._judge_record(live, job, record)
             case Finished(job):

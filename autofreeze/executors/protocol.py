@@ -12,6 +12,8 @@ class Recorded:
 
     job: Job
     record: EpochRecord
+    where: str = ""
+    """What to call the place where it runs; empty where there is but one."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,12 @@ class Failed:
     """The traceback."""
 
 
-Event = Recorded | Finished | Failed
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing has happened for some seconds. Whoever asked may look at its limits, and asks again."""
+
+
+Event = Recorded | Finished | Failed | Waiting
 
 
 class Executor(Protocol):
@@ -54,7 +61,7 @@ class Executor(Protocol):
         ...
 
     def next_event(self) -> Event:
-        """Wait for the next event of any job in hand.
+        """Wait for the next event of any job in hand, or for some seconds.
 
         Raises:
             LookupError: No job is in hand.
