@@ -1,8 +1,8 @@
 """The run folder: everything that a search keeps, and who may write to it.
 
 ``run.json`` says what is searched, ``study.journal`` is Optuna's, ``records.jsonl`` holds every epoch of
-every run, ``checkpoints/`` the rolling state of runs under way; ``report.json`` and ``report.md`` tell the
-outcome, and are written again after every trial that ends.
+every run, ``checkpoints/`` the rolling state of runs under way, ``status.json`` how it goes; ``report.json``
+and ``report.md`` tell the outcome, and are written again after every trial that ends.
 """
 
 import json
@@ -25,6 +25,9 @@ from autofreeze.records import RECORDS, line_of, repair
 
 SCHEMA = 2
 STUDY_NAME = "autofreeze"
+
+LOCK_PATIENCE = 0.5
+"""Seconds for which a lock is tried: whoever looks whether a search runs holds it for an instant."""
 
 
 class RunFolder:
@@ -49,7 +52,7 @@ class RunFolder:
         check_usable(self.path, resume=resume)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = filelock.FileLock(self.path / ".lock", timeout=0)
+            self._lock = filelock.FileLock(self.path / ".lock", timeout=LOCK_PATIENCE)
             self._lock.acquire()
         except filelock.Timeout:
             raise RunFolderError(
@@ -79,7 +82,13 @@ class RunFolder:
 
     def _sweep(self) -> None:
         """Delete half-written files of a killed search; we hold the lock, so nobody is writing them."""
-        for pattern in (".run.json.*", ".report.json.*", ".report.md.*", "checkpoints/.*.pt.*"):
+        for pattern in (
+            ".run.json.*",
+            ".status.json.*",
+            ".report.json.*",
+            ".report.md.*",
+            "checkpoints/.*.pt.*",
+        ):
             for half in self.path.glob(pattern):
                 half.unlink(missing_ok=True)
 

@@ -20,7 +20,7 @@ from autofreeze.errors import AutofreezeError, InputError, RunFolderError
 from autofreeze.provenance import versions
 from autofreeze.report.files import PAGE, REPORT, outcome_in, read_any, write_summary
 from autofreeze.results import UNDER_WAY, DatasetOutcome, SummaryResult
-from autofreeze.run import check_can_be_made
+from autofreeze.run import LOCK_PATIENCE, check_can_be_made
 from autofreeze.searching import SearchSession
 from autofreeze.values import Value
 
@@ -141,7 +141,7 @@ class SeveralSearch:
         """
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.out / ".lock", timeout=0)
+            lock = filelock.FileLock(self.out / ".lock", timeout=LOCK_PATIENCE)
             lock.acquire()
         except filelock.Timeout:
             raise RunFolderError(

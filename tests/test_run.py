@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import threading
 
+import filelock
 import pytest
 
 from autofreeze.errors import RunFolderError
@@ -72,6 +74,17 @@ def test_a_folder_in_use_is_refused_by_another_process_and_free_after_its_end(fo
         other.kill()
         other.wait()
     RunFolder(folder, IDENTITY, resume=True).close()
+
+
+def test_a_lock_that_is_held_for_an_instant_keeps_no_search_from_beginning(folder):
+    """Whoever looks whether a search runs tries the lock, and lets it go."""
+    RunFolder(folder, IDENTITY).close()
+    glance = filelock.FileLock(folder / ".lock", thread_local=False)
+    glance.acquire()
+    release = threading.Timer(0.1, glance.release)
+    release.start()
+    RunFolder(folder, IDENTITY, resume=True).close()
+    release.join()
 
 
 def test_two_searches_of_one_process_do_not_share_a_folder(folder):
@@ -170,7 +183,8 @@ def test_what_a_killed_writer_left_neither_shuts_the_folder_nor_stays(folder, ma
         checkpoint = run.checkpoint(made_up.job(0))
     checkpoint.parent.mkdir()
     checkpoint.write_text("whole")
-    for name in (".report.json.x2", ".report.md.x3", f"checkpoints/.{checkpoint.name}.x4"):
+    halves = (".report.json.x2", ".report.md.x3", f"checkpoints/.{checkpoint.name}.x4", ".status.json.x5")
+    for name in halves:
         (folder / name).write_text("half")
     RunFolder(folder, IDENTITY, resume=True).close()
     names = {path.name for path in folder.rglob("*") if path.is_file()} - {".lock"}
