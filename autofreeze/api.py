@@ -62,6 +62,11 @@ def search(
     warm_start: Sequence[str | Path] = (),
     stuck_after: float | None = None,
     candidates: int = 1,
+    ray: str | None = None,
+    gpus_per_trial: float | None = None,
+    cpus_per_trial: float | None = None,
+    max_concurrent: int | None = None,
+    storage: str | Path | None = None,
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -112,6 +117,15 @@ def search(
             when left out (``executors/watchdog.py``).
         candidates: Draws among which each trial is chosen, by what they promise for their work
             (``frugality.py``); 1 runs what is drawn.
+        ray: Where to run the trials (docs/cluster.md): ``local`` (a Ray of its own on this machine), ``auto``
+            (the cluster that this machine belongs to), ``host:port`` or ``ray://host:port``. Here, one after
+            the other, when left out. Which machines run a search is no part of the study.
+        gpus_per_trial: GPUs of each trial on Ray: a share such as 0.25, a whole number, or 0 for CPUs alone;
+            one when left out, where the cluster has any.
+        cpus_per_trial: CPUs of each trial on Ray, above zero; by the cluster when left out.
+        max_concurrent: Trials on Ray at once, at most; by the number of trials when left out.
+        storage: Folder that all nodes see under the same path: what runs need to go on after a fault lies
+            there. By way of Ray when left out.
         display: Shows what it will cost and how it goes; nothing is shown when left out.
         command: Told in the report.
         task: Fields of :class:`autofreeze.task.Task`, such as ``weights``, ``metric`` or ``image_size``. With
@@ -129,7 +143,9 @@ def search(
     asked = SearchOptions(
         preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm,
         1.0 if own or delta is None else delta, tuple(tune_baselines), max_cost, views, erase, candidates,
-        max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after,
+        max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after, ray=ray,
+        gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial, max_concurrent=max_concurrent,
+        storage=storage,
     )  # fmt: skip
     out = Path(out)
     subject: Subject
@@ -187,7 +203,7 @@ def plan(
         model: timm name of the backbone.
         out: Run folder; looked at where ``resume`` is given, so that what is left is planned.
         display: Shows progress.
-        given: All else that :func:`search` takes.
+        given: All else that :func:`search` takes. The plan is one for this machine, without Ray.
 
     Raises:
         InputError: Something given is wrong.
@@ -230,6 +246,11 @@ def search_all(
     warm_start: Sequence[str | Path] = (),
     stuck_after: float | None = None,
     candidates: int = 1,
+    ray: str | None = None,
+    gpus_per_trial: float | None = None,
+    cpus_per_trial: float | None = None,
+    max_concurrent: int | None = None,
+    storage: str | Path | None = None,
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -263,6 +284,11 @@ def search_all(
         warm_start: Run folders of earlier searches, for each of the data sets.
         stuck_after: Seconds without a record after which a run counts as stuck.
         candidates: Draws among which each trial is chosen.
+        ray: Where to run the trials.
+        gpus_per_trial: GPUs of each trial on Ray.
+        cpus_per_trial: CPUs of each trial on Ray.
+        max_concurrent: Trials on Ray at once, at most.
+        storage: Folder that all nodes see.
         display: Shows progress.
         command: Told in the reports.
         task: Fields of :class:`autofreeze.task.Task`.
@@ -280,7 +306,9 @@ def search_all(
     options = SearchOptions(
         preset, trials, time_limit, epochs, space, folds, seed, sampler, prune, resume, confirm, delta,
         tuple(tune_baselines), max_cost, views, erase, candidates,
-        max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after,
+        max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after, ray=ray,
+        gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial, max_concurrent=max_concurrent,
+        storage=storage,
     ).decided()  # fmt: skip
     given = [str(one) for one in data]
     _check_each_once(given)

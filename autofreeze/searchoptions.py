@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autofreeze.baselines import BASELINES
+from autofreeze.cluster.asked import ClusterOptions, read_options
 from autofreeze.errors import ConfigError
 from autofreeze.looks import check_planned
 from autofreeze.presets import PRESETS
@@ -43,6 +44,11 @@ class SearchOptions:
     max_work: float | None = None
     warm_start: tuple[str | Path, ...] = ()
     stuck_after: float | None = None
+    ray: str | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+    storage: str | Path | None = None
 
     def decided(self) -> "Decided":
         """Fill in what the preset decides.
@@ -90,6 +96,11 @@ class SearchOptions:
             problems.append(f"stuck-after: got {self.stuck_after:g} s; must be above zero")
         tuned, unknown = _named_baselines(self.tune_baselines)
         problems += unknown
+        cluster = None
+        try:
+            cluster = self._cluster()
+        except ConfigError as error:
+            problems += error.problems
         preset = PRESETS.get(self.preset, PRESETS["standard"])
         try:
             space = SpaceSpec.load(preset.space if self.space is None else self.space)
@@ -119,6 +130,16 @@ class SearchOptions:
             warm_start=self.warm_start,
             stuck_after=self.stuck_after,
             candidates=self.candidates,
+            cluster=cluster,
+        )
+
+    def _cluster(self) -> ClusterOptions | None:
+        return read_options(
+            self.ray,
+            gpus_per_trial=self.gpus_per_trial,
+            cpus_per_trial=self.cpus_per_trial,
+            max_concurrent=self.max_concurrent,
+            storage=self.storage,
         )
 
 
@@ -173,3 +194,6 @@ class Decided:
 
     candidates: int
     """Draws among which a trial is chosen, by what they promise for their work; 1 runs what is drawn."""
+
+    cluster: ClusterOptions | None
+    """Where the jobs run; None: here, one after the other. No part of what the study is."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from autofreeze.cli.address import CommandWithAddress
 from autofreeze.cli.cache import cache
 from autofreeze.cli.check import check
 from autofreeze.cli.demo import demo
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (demo, check, suggest, plan, search, report, export, train, groups):
-    app.command()(command)
+    app.command(cls=CommandWithAddress if command in (plan, search) else None)(command)
 app.add_typer(spaces, name="spaces")
 app.add_typer(cache, name="cache")
 

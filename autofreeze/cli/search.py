@@ -138,6 +138,29 @@ def search(
             help="Break off a run that gives no record for so long. Default: by the runs before.",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[ADDRESS]",
+            help="Run the trials on Ray: auto, HOST:PORT, ray://HOST:PORT; alone: a Ray on this machine.",
+        ),
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", help="GPUs of each trial on Ray: a share such as 0.25, a whole number, or 0."
+        ),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float | None, typer.Option(metavar="N", help="CPUs of each trial on Ray. Default: by the cluster.")
+    ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(metavar="N", help="Trials on Ray at once, at most. Default: by --trials.")
+    ] = None,
+    storage: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder that all nodes see, for what outlives a fault."),
+    ] = None,
     views: Views = None,
     erase: Erase = None,
     groups: Groups = "auto",
@@ -172,7 +195,8 @@ def search(
 
 AS_GIVEN = (
     "preset", "trials", "epochs", "space", "seed", "sampler", "prune", "resume", "confirm", "delta",
-    "max_cost", "views", "erase", "candidates",
+    "max_cost", "views", "erase", "candidates", "ray", "gpus_per_trial", "cpus_per_trial", "max_concurrent",
+    "storage",
 )  # fmt: skip
 """Options that ``api.search`` takes as they are."""
 
