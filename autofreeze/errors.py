@@ -68,3 +68,7 @@ class BackboneError(InputError):
 
 class RunFolderError(InputError):
     """A run folder cannot be used as asked."""
+
+
+class ClusterError(AutofreezeError):
+    """A cluster cannot be used, or is gone."""

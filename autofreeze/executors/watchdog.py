@@ -74,7 +74,7 @@ class Watchdog:
         def look(_: int, __: FrameType | None) -> None:
             self._waited += tick
             if self._armed and self._waited >= limit:
-                raise Stuck(f"stuck: no record for {duration(limit)}, broken off by the watchdog")
+                raise Stuck(stuck_for(limit))
 
         before = signal.signal(signal.SIGALRM, look)
         try:
@@ -87,8 +87,17 @@ class Watchdog:
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0.0)
                 signal.signal(signal.SIGALRM, before)
+        self.note(job, self._waited)
+
+    def note(self, job: Job, seconds: float) -> None:
+        """Take note of how long a record of a job took."""
         depth = job.schedule.unfreeze_depth
-        self._slowest[depth] = max(self._slowest.get(depth, 0.0), self._waited)
+        self._slowest[depth] = max(self._slowest.get(depth, 0.0), seconds)
+
+
+def stuck_for(limit: float) -> str:
+    """Say why a run was broken off."""
+    return f"stuck: no record for {duration(limit)}, broken off by the watchdog"
 
 
 def can_watch() -> bool:

@@ -1,0 +1,31 @@
+"""What a worker knows of itself, and what it opens there."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autofreeze.job import EpochRecord, Job
+
+Runner = Callable[[Job, Path], Iterator[EpochRecord]]
+"""Runs a job with a rolling file."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """A worker, to whatever is opened on it."""
+
+    depot: Any
+    """Handle of the actor that workers share rows by; see ``executors.depot``."""
+
+    lane: str
+    threads: int
+    """Of each run on a CPU."""
+
+    gpus: float
+    """GPUs, or the share of one, that are the worker's own."""
+
+
+Opener = Callable[[Here], Runner]
+"""Opens on a worker what is searched. It is sent to each node once. Errors in its ``stops``, a tuple of
+exception classes, end the search, since no other job would fare better."""

@@ -1,0 +1,518 @@
+"""Jobs on a Ray cluster: workers that Ray Tune places, and jobs that are handed from one to the next."""
+
+import math
+import pickle
+import queue
+import statistics
+import time
+import uuid
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from autofreeze.cluster.here import Opener
+from autofreeze.documents import write_bytes
+from autofreeze.errors import ClusterError
+from autofreeze.executors.depot import Depot, Errand
+from autofreeze.executors.lane import Displaced, Place, Raised, Report
+from autofreeze.executors.lanes import Lanes, Lost, Notice, Over, Reported
+from autofreeze.executors.protocol import Event, Failed, Finished, Recorded, Waiting
+from autofreeze.executors.watchdog import Watchdog, stuck_for
+from autofreeze.job import Job
+from autofreeze.phrases import counted
+from autofreeze.placing import Cause, Placing, Restart
+
+STATE_BYTES = 64 * 2**20
+"""States of interrupted runs that are larger are not sent to the driver."""
+
+MAX_STRIKES = 3
+"""A job that has lost so many workers is failed; workers that went down with their nodes do not count."""
+
+NODE_NOTICE_SECONDS = 30.0
+"""So long a dead node may take to be noticed as one: until then it looks as if its workers had died."""
+
+SHORT_SECONDS = 5.0
+"""Jobs that are shorter are handed out several at a time, as many as fill so long."""
+
+MOST_AT_A_TIME = 8
+
+LOOK_SECONDS = 2.0
+"""How often the nodes are looked at."""
+
+WAITING_SECONDS = 5.0
+"""A wait that is longer is broken by ``Waiting``."""
+
+
+@dataclass
+class _InHand:
+    """A job in hand, whether it waits or runs."""
+
+    job: Job
+    lane: str = ""
+    """Where it runs; empty while it waits."""
+
+    told: int = 0
+    """Records given."""
+
+    kept: int = 0
+    """Records of which the state was kept."""
+
+    strikes: list[tuple[str, Cause]] = field(default_factory=list)
+    """Nodes where it lost its worker, and why."""
+
+    avoid: str = ""
+    """Lane that it was displaced from."""
+
+    waits_until: float = 0.0
+    """Held back until it is known whether its workers died, or their nodes."""
+
+    error: str = ""
+    """The last reason why it was taken from a worker."""
+
+
+@dataclass
+class _Lane:
+    """A worker that has reported."""
+
+    place: Place
+    keys: list[str] = field(default_factory=list)
+    """Of the jobs that it has, the one that runs first."""
+
+    drop: list[str] = field(default_factory=list)
+    """Of jobs that it has, and nobody wants."""
+
+    idle: bool = False
+    unfit: bool = False
+    since: float = field(default_factory=time.monotonic)
+    """When it was let go on."""
+
+
+_Item = tuple[str, Recorded | Finished | Failed | Raised | None]
+"""A lane, and what it has told; None: all that it told has been given, and it may go on."""
+
+
+class RayExecutor:
+    """Runs jobs on the workers of a cluster.
+
+    Ray Tune places the workers (``lanes.py``); each runs job after job. Between two reports a worker waits
+    until what it told has been judged, so that nothing is trained that the study has ended.
+
+    A job whose worker is gone goes on elsewhere, from the newest state that was kept: on storage that all
+    nodes see, else with the driver as far as states are small enough.
+
+    Args:
+        opener: Opens on a worker what is searched.
+        address: Of the cluster, for the report.
+        slots: Says how many workers the cluster can hold now, by node id; asked every few seconds.
+        cpus: Of each worker.
+        gpus: Of each worker.
+        threads: Of each run on a CPU.
+        states: Where the rolling file of a job lies.
+        shared: Whether the workers see these files too.
+        most: Jobs in hand at most; None: as many as there are workers.
+        room: Bytes that rows shared by all workers may take.
+        node_bytes: What opening sends to each node, for the report.
+        watchdog: Says how long a record may take.
+        tell: Shows a line to whoever watches.
+    """
+
+    def __init__(
+        self,
+        opener: Opener,
+        *,
+        slots: Callable[[], dict[str, int]],
+        cpus: float,
+        gpus: float,
+        threads: int,
+        states: Callable[[Job], Path],
+        shared: bool = False,
+        address: str = "local",
+        most: int | None = None,
+        room: int = 0,
+        node_bytes: int = 0,
+        watchdog: Watchdog | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self._states, self._shared, self._most = states, shared, most
+        self._find_slots, self._watchdog, self._tell = slots, watchdog, tell
+        self._placing: dict[str, Any] = {
+            "address": address, "cpus_per_trial": cpus, "gpus_per_trial": gpus, "threads": threads,
+            "states": "storage" if shared else "driver", "state_bytes": STATE_BYTES,
+        }  # fmt: skip
+        self._node_bytes = node_bytes
+        self._opener = ray.put(opener)
+        name = f"autofreeze-depot-{uuid.uuid4().hex}"
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        depot: Any = ray.remote(Depot)
+        self._depot = depot.options(
+            name=name, num_cpus=0, max_concurrency=10_000, scheduling_strategy=here
+        ).remote([self._opener], room)
+        ray.get(self._depot.opener.remote())
+        config = {
+            "depot": name,
+            "namespace": ray.get_runtime_context().namespace,
+            "threads": threads,
+            "gpus": gpus,
+            "state_bytes": STATE_BYTES,
+        }
+        self._lanes = Lanes(config, cpus=cpus, gpus=gpus)
+        self._jobs: dict[str, _InHand] = {}
+        self._queue: deque[str] = deque()
+        self._events: deque[_Item] = deque()
+        self._running: dict[str, _Lane] = {}
+        self._looked = -math.inf
+        self._slots: dict[str, int] = {}
+        self._seconds: dict[int, deque[float]] = {}
+        self._done_at: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._too_large: set[str] = set()
+        self._restarts: list[Restart] = []
+        self._complaints: dict[str, str] = {}
+        self._look()
+        self._lanes.start()
+
+    def __enter__(self) -> "RayExecutor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let all workers go."""
+        self._lanes.closed = True
+        for lane in self._running:
+            self._depot.close.remote(lane)
+        self._lanes.close()
+        ray.kill(self._depot)
+
+    # The protocol
+
+    @property
+    def capacity(self) -> int:
+        """How many jobs keep all workers busy; several for each where jobs are short."""
+        self._look()
+        slots = self._workers_wanted() - sum(lane.unfit for lane in self._running.values())
+        return max(slots, 1) * self._at_a_time()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job behind those in hand; it goes on from its rolling file where there is one."""
+        if job.key in self._jobs:
+            raise ValueError(f"job {job.key} is in hand already")
+        self._jobs[job.key] = _InHand(job)
+        self._queue.append(job.key)
+
+    def next_event(self) -> Event:
+        """Wait for what any worker tells.
+
+        Raises:
+            LookupError: No job is in hand.
+            ClusterError: No worker can run anything, or Ray is gone.
+        """
+        if not self._jobs:
+            raise LookupError("no job is in hand")
+        until = time.monotonic() + WAITING_SECONDS
+        while True:
+            while self._events:
+                event = self._given(*self._events.popleft())
+                if event is not None:
+                    return event
+            self._hand_out()
+            try:
+                self._receive(self._lanes.inbox.get(timeout=1.0))
+            except queue.Empty:
+                self._look()
+                self._break_off_stuck()
+            if not self._events and time.monotonic() >= until:
+                return Waiting()
+
+    def stop(self, job: Job) -> None:
+        """Let a job go; a worker that has it in hand drops it before it goes on."""
+        held = self._jobs.pop(job.key, None)
+        if held is None:
+            return
+        if held.lane in self._running:
+            lane = self._running[held.lane]
+            lane.keys.remove(job.key)
+            lane.drop.append(job.key)
+        elif job.key in self._queue:
+            self._queue.remove(job.key)
+
+    # Giving
+
+    def _given(self, lane: str, item: Recorded | Finished | Failed | Raised | None) -> Event | None:
+        """Give an event, if anybody still wants it; after the last one of a report its lane is released."""
+        if item is None:
+            self._release(lane)
+            return None
+        held = self._jobs.get(item.job.key)
+        if held is None or held.lane != lane:
+            return None
+        if isinstance(item, Recorded):
+            if item.record.epoch < held.told:
+                return None  # told again by a run that went on from an older state
+            held.told = item.record.epoch + 1
+            return item
+        del self._jobs[item.job.key]
+        if item.job.key in self._queue:
+            self._queue.remove(item.job.key)
+        if isinstance(item, Raised):
+            raise item.error
+        return item
+
+    # Handing out
+
+    def _release(self, name: str) -> None:
+        """Let a worker go on with what it has; one that has nothing takes new jobs, or waits for some."""
+        lane = self._running.get(name)
+        if lane is None:
+            return
+        if lane.keys:
+            self._post(name, lane, ())
+        else:
+            lane.idle = not lane.unfit
+            self._hand_out(name)
+
+    def _hand_out(self, first: str = "") -> None:
+        """Give waiting jobs to idle workers."""
+        idle = [name for name, lane in self._running.items() if lane.idle]
+        idle.sort(key=lambda name: name != first)
+        for place, name in enumerate(idle):
+            keys = self._take_from_queue(name, leave=len(idle) - place - 1)
+            if not keys and not self._running[name].drop:
+                continue
+            for key in keys:
+                self._jobs[key].lane = name
+            lane = self._running[name]
+            lane.keys += keys
+            self._post(name, lane, [self._errand(self._jobs[key]) for key in keys])
+
+    def _take_from_queue(self, lane: str, *, leave: int) -> list[str]:
+        """Take jobs for a worker: one, or as many short ones as there are to spare."""
+        now, seconds = time.monotonic(), 0.0
+        taken: list[str] = []
+        for key in list(self._queue):
+            held = self._jobs[key]
+            if held.waits_until > now or (held.avoid == lane and len(self._running) > 1):
+                continue
+            expected = self._expected(held.job)
+            if taken and (seconds + expected > SHORT_SECONDS or len(self._queue) - len(taken) <= leave):
+                break
+            taken.append(key)
+            seconds += expected
+            if len(taken) == MOST_AT_A_TIME:
+                break
+        for key in taken:
+            self._queue.remove(key)
+        return taken
+
+    def _errand(self, held: _InHand) -> Errand:
+        path = self._states(held.job)
+        if self._shared:
+            return Errand(held.job, checkpoint=str(path.absolute()))
+        state = path.read_bytes() if path.exists() else None
+        errand = Errand(held.job, state=state)
+        self._bytes["jobs"] += len(pickle.dumps(held.job))
+        self._bytes["states"] += len(state or b"")
+        return errand
+
+    def _post(self, name: str, lane: _Lane, begin: Iterable[Errand]) -> None:
+        lane.idle, lane.since = False, time.monotonic()
+        self._depot.post.remote(name, tuple(begin), tuple(lane.drop))
+        lane.drop.clear()
+
+    # How long jobs take
+
+    def _expected(self, job: Job) -> float:
+        """Seconds that a job may take, by the longest of the latest that trained at least as much."""
+        depth = job.schedule.unfreeze_depth
+        known = [max(latest) for other, latest in self._seconds.items() if other >= depth and latest]
+        return max(known, default=math.inf) if depth in self._seconds else math.inf
+
+    def _at_a_time(self) -> int:
+        """How many jobs a worker takes in hand, by what the latest ones took."""
+        latest = [seconds for each in self._seconds.values() for seconds in each]
+        if len(latest) < MAX_STRIKES:
+            return 1
+        return min(max(math.ceil(SHORT_SECONDS / max(statistics.median(latest), 0.1)), 1), MOST_AT_A_TIME)
+
+    # Receiving
+
+    def _receive(self, notice: Notice) -> None:
+        match notice:
+            case Reported(lane, report):
+                self._bytes["jobs"] += len(report)
+                self._take_report(lane, pickle.loads(report))
+            case Lost(lane, error):
+                self._take_back(lane, error)
+            case Over(error):
+                raise ClusterError(f"Ray Tune has ended: {' '.join(str(error).split())[:500]}")
+
+    def _take_report(self, name: str, report: Report) -> None:
+        if name not in self._running:
+            self._running[name] = _Lane(report.place)
+        lane = self._running[name]
+        lane.since = time.monotonic()
+        if report.unfit:
+            self._note_unfit(lane, report.unfit)
+            return
+        self._keep_states(report)
+        where = self._words_for(report.place)
+        for told in report.told:
+            match told:
+                case Recorded(job, record):
+                    self._events.append((name, Recorded(job, record, where)))
+                case Displaced(job, error):
+                    self._displace(name, job, error, where)
+                case _:
+                    self._note_end(lane, told.job, where)
+                    self._events.append((name, told))
+        self._events.append((name, None))
+
+    def _note_end(self, lane: _Lane, job: Job, where: str) -> None:
+        if job.key in lane.keys:
+            lane.keys.remove(job.key)
+            self._done_at[where] += 1
+
+    def _keep_states(self, report: Report) -> None:
+        """Keep what interrupted runs go on from, before anybody hears of the records that led there."""
+        epochs = {told.job.key: told.record.epoch + 1 for told in report.told if isinstance(told, Recorded)}
+        for key, state in report.states.items():
+            held = self._jobs.get(key)
+            self._bytes["states"] += len(state)
+            self._bytes["jobs"] -= len(state)
+            if held is not None:
+                write_bytes(self._states(held.job), state)
+                held.kept = epochs.get(key, held.told)
+        self._too_large.update(report.too_large)
+        for told in report.told:
+            if isinstance(told, Recorded) and told.record.last:
+                depth = told.job.schedule.unfreeze_depth
+                self._seconds.setdefault(depth, deque(maxlen=5)).append(told.record.seconds)
+                if self._watchdog:
+                    self._watchdog.note(told.job, told.record.seconds / (told.record.epoch + 1))
+
+    def _note_unfit(self, lane: _Lane, reason: str) -> None:
+        """Leave a worker alone that cannot open what is searched; its slot stays taken."""
+        lane.unfit = True
+        where = self._words_for(lane.place)
+        if where not in self._complaints:
+            self._complaints[where] = reason
+            if self._tell:
+                self._tell(f"{where} is left alone: {reason}")
+        fit = [one for one in self._running.values() if not one.unfit]
+        if not fit and len(self._running) >= self._workers_wanted():
+            raise ClusterError(
+                [f"{place}: {why}" for place, why in self._complaints.items()],
+                where="no worker can run anything",
+            )
+
+    # Losing workers
+
+    def _take_back(self, name: str, error: str) -> None:
+        """Queue the jobs of a worker that is gone; the one that ran may have been the reason."""
+        self._depot.close.remote(name)
+        lane = self._running.pop(name, None)
+        if lane is None:
+            return
+        where = self._words_for(lane.place)
+        for key in reversed(lane.keys):
+            self._queue.appendleft(key)
+            self._jobs[key].lane = ""
+        if lane.keys:
+            self._strike(self._jobs[lane.keys[0]], lane.place.node, "worker", where, error)
+
+    def _displace(self, name: str, job: Job, error: str, where: str) -> None:
+        """Let a job that found too little memory run elsewhere."""
+        lane, held = self._running[name], self._jobs.get(job.key)
+        if held is None or held.lane != name:
+            return
+        lane.keys.remove(job.key)
+        held.lane, held.avoid = "", name
+        self._queue.append(job.key)
+        self._strike(held, "", "memory", where, error)
+
+    def _strike(self, held: _InHand, node: str, cause: Cause, where: str, error: str) -> None:
+        held.strikes.append((node, cause))
+        held.error = error
+        resumed = held.told if self._shared else held.kept
+        self._restarts.append(
+            Restart(job=held.job.key, cause=cause, where=where, node=node, epoch=held.told, resumed=resumed)
+        )
+        if len(held.strikes) >= MAX_STRIKES:
+            held.waits_until = time.monotonic() + (NODE_NOTICE_SECONDS if cause == "worker" else 0.0)
+        self._looked = -math.inf
+
+    def _judge_strikes(self) -> None:
+        """Fail jobs that have lost too many workers, those that went down with their nodes left out."""
+        now = time.monotonic()
+        for held in [one for one in self._jobs.values() if len(one.strikes) >= MAX_STRIKES]:
+            if held.waits_until > now or held.lane:
+                continue
+            own = [cause for node, cause in held.strikes if cause == "memory" or node in self._slots]
+            if len(own) >= MAX_STRIKES:
+                times = counted(len(own), "time")
+                what = "ran out of memory" if own[-1] == "memory" else "its worker died"
+                self._events.append(("", Failed(held.job, f"{what} {times}: {held.error}"[:400])))
+                held.waits_until = math.inf
+
+    def _break_off_stuck(self) -> None:
+        """End workers whose run hangs."""
+        if self._watchdog is None:
+            return
+        for name, lane in list(self._running.items()):
+            held = self._jobs.get(lane.keys[0]) if lane.keys else None
+            if held is None:
+                continue
+            limit = self._watchdog.limit_of(held.job)
+            if time.monotonic() - lane.since >= limit:
+                self._events.append(("", Failed(held.job, stuck_for(limit))))
+                lane.keys.remove(held.job.key)
+                held.lane = ""
+                (worker,) = ray.get(self._depot.worker.remote(name))
+                ray.kill(worker)
+
+    # Nodes
+
+    def _look(self) -> None:
+        """See what nodes there are, now and then."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._slots = self._find_slots()
+            self._lanes.wanted = self._workers_wanted()
+        self._judge_strikes()
+
+    def _workers_wanted(self) -> int:
+        slots = sum(self._slots.values())
+        return slots if self._most is None else min(slots, self._most)
+
+    def _words_for(self, place: Place) -> str:
+        """Name a place; with a part of its node's id where several nodes share a host."""
+        hosts = {(lane.place.host, lane.place.node) for lane in self._running.values()}
+        shared = len({node for host, node in hosts if host == place.host}) > 1
+        gpus = f" (GPU {', '.join(place.gpus)})" if place.gpus else ""
+        return f"{place.host}{f'/{place.node[:6]}' if shared else ''}{gpus}"
+
+    def facts(self) -> Placing:
+        """Say where jobs ran, what was sent, and what had to be run again."""
+        done = max(self._done_at.total(), 1)
+        shared = 0 if self._lanes.closed else ray.get(self._depot.shared_bytes.remote())
+        restarts = (
+            one.model_copy(update={"cause": "node"})
+            if one.cause == "worker" and one.node not in self._slots
+            else one
+            for one in self._restarts
+        )
+        return Placing(
+            **self._placing,
+            workers=dict(self._done_at),
+            too_large=len(self._too_large),
+            node_bytes=self._node_bytes + shared,
+            job_bytes=self._bytes["jobs"] / done,
+            job_state_bytes=self._bytes["states"] / done,
+            restarts=tuple(restarts),
+        )
