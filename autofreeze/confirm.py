@@ -27,6 +27,18 @@ TEST_SEEDS = 3
 class FreshObserver(Protocol):
     """Who is told how a confirmation goes."""
 
+    def run_started(self, job: Job, name: str) -> None:
+        """Take note that a run was handed out, of a trial with the name of a baseline or recipe."""
+        ...
+
+    def run_recorded(self, job: Job, record: EpochRecord, where: str) -> None:
+        """Take note that a run has finished an epoch; ``where`` as in ``executors.protocol.Recorded``."""
+        ...
+
+    def run_ended(self, job: Job) -> None:
+        """Take note that a run has ended, or was let go."""
+        ...
+
     def confirming(self, done: int, total: int) -> None:
         """Take note of how many runs are done, of those that the next look waits for."""
         ...
@@ -163,6 +175,7 @@ class Confirming:
         self, seeds: int, began: float, seconds: float | None, should_stop: Callable[[], str]
     ) -> str:
         """Run what a look needs; gives the reason when it was cut short."""
+        self._tell_progress(seeds)
         while True:
             late = seconds is not None and time.monotonic() - began >= seconds
             if not self._in_hand and next(self._missing(seeds), None) is None:
@@ -174,10 +187,13 @@ class Confirming:
             for job in list(islice(self._missing(seeds), room)):
                 self._in_hand[job.key] = job
                 self._executor.submit(job)
+                if self._observer:
+                    trial = self._runs[job.trial].finalist.trial
+                    self._observer.run_started(job, trial.baseline or trial.recipe)
             event = self._executor.next_event()
             self._handle(event)
-            if self._observer and isinstance(event, Finished):
-                self._observer.confirming(*self._progress(seeds))
+            if isinstance(event, Finished):
+                self._tell_progress(seeds)
 
     def _missing(self, seeds: int) -> Iterator[Job]:
         """Give the jobs neither done nor in hand: seed after seed, so that what is there is paired."""
@@ -187,9 +203,12 @@ class Confirming:
                 if runs.runs_on and not runs.is_done(fresh) and (runs.number, fresh) not in in_hand:
                     yield self._job(runs, fresh)
 
-    def _progress(self, seeds: int) -> tuple[int, int]:
+    def _tell_progress(self, seeds: int) -> None:
+        if self._observer is None:
+            return
         going = [runs for runs in self._runs.values() if runs.runs_on]
-        return sum(runs.is_done(fresh) for runs in going for fresh in range(seeds)), len(going) * seeds
+        done = sum(runs.is_done(fresh) for runs in going for fresh in range(seeds))
+        self._observer.confirming(done, len(going) * seeds)
 
     def _job(self, runs: _Runs, fresh: int) -> Job:
         trial = runs.finalist.trial
@@ -208,19 +227,21 @@ class Confirming:
         runs = self._runs[event.job.trial]
         assert event.job.fresh is not None
         match event:
-            case Recorded(job, record):
+            case Recorded(job, record, where):
                 curve = runs.curves.setdefault(event.job.fresh, [])
                 if record.epoch == len(curve):
                     self._run.append(job, record)
                     curve.append(record)
+                if self._observer:
+                    self._observer.run_recorded(job, record, where)
             case Finished(job):
-                del self._in_hand[job.key]
+                self._let_go(job)
                 if not runs.is_done(event.job.fresh):
                     runs.failed = "a run ended before its schedule did"
                 if not self._keeps_model(event.job.fresh):
                     self._run.drop_checkpoint(job)
             case Failed(job, error):
-                del self._in_hand[job.key]
+                self._let_go(job)
                 self._run.drop_checkpoint(job)
                 runs.failed = f"failed on fresh seed {job.fresh}: {error}"
         if runs.lost:
@@ -229,9 +250,15 @@ class Confirming:
     def _stop_runs(self, runs: _Runs) -> None:
         """Stop what a candidate has in hand that cannot be finished."""
         for job in [job for job in self._in_hand.values() if job.trial == runs.number]:
-            del self._in_hand[job.key]
+            self._let_go(job)
             self._executor.stop(job)
             self._run.drop_checkpoint(job)
+
+    def _let_go(self, job: Job) -> None:
+        """Hold a job in hand no more."""
+        del self._in_hand[job.key]
+        if self._observer:
+            self._observer.run_ended(job)
 
     def _keeps_model(self, fresh: int) -> bool:
         """Whether the test split may be read by this run's model: its checkpoint then spares a training."""

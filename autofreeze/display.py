@@ -1,24 +1,33 @@
 """What a person sees while a search runs: a live panel on a terminal, plain lines elsewhere."""
 
+import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from autofreeze.figures import shown_value
-from autofreeze.job import EpochRecord
+from autofreeze.job import EpochRecord, Job
 from autofreeze.looks import Look
-from autofreeze.phrases import printable
+from autofreeze.phrases import counted, printable
 from autofreeze.report.confirming import look_lines
-from autofreeze.report.words import duration
+from autofreeze.report.words import duration, places_words
 from autofreeze.results import Ending, TrialResult, rank
 from autofreeze.scale import Scale
 
 if TYPE_CHECKING:
     from autofreeze.live import LiveTrial
+
+TRIALS = "trials"
+"""Key of the bar of all trials; it is the first one."""
+
+SPARED_ROWS = 6
+"""Rows of a terminal that bars leave to the lines above them."""
 
 
 class Display:
@@ -42,11 +51,15 @@ class Display:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[where]}", markup=False, table_column=Column(no_wrap=True)),
             console=self._console,
             transient=True,
             disable=not self._live,
         )
         self._bars: dict[str, TaskID] = {}
+        self._hidden = 0
+        self._where: dict[str, str] = {}
+        """Trial, or run on a fresh seed -> where its last epoch came from."""
         self._doing, self._since, self._told = "", 0.0, 0.0
         self._scale = Scale.of("top1")
 
@@ -60,8 +73,15 @@ class Display:
         """Write one line."""
         self._progress.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
-    def preparing(self, doing: str, done: int, total: int) -> None:
-        """Tell how far it has come: a bar, or a line every ten seconds and at the end of long ones."""
+    def preparing(self, doing: str, done: int, total: int, more: str = "") -> None:
+        """Tell how far it has come: a bar, or a line every ten seconds and at the end of long ones.
+
+        Args:
+            doing: What it is at.
+            done: How much of it is done.
+            total: Of how much.
+            more: What the line ends with.
+        """
         if self._live:
             self._bar(doing, done, total)
             return
@@ -69,7 +89,7 @@ class Display:
         if doing != self._doing:
             self._doing, self._since, self._told = doing, now, now
         if now - self._told > 10 or (done == total and now - self._since > 2):
-            self.tell(f"{doing}: {done:,} of {total:,}")
+            self.tell(f"{doing}: {done:,} of {total:,}{more}")
             self._told = now
         if done == total:
             self._doing = ""  # the next of its kind begins anew
@@ -84,6 +104,7 @@ class Display:
         """
         self._scale = scale or Scale.of("top1")
         self._trials, self._ended, self._ended_here, self._best = trials, 0, 0, None
+        self._where.clear()
         self._began = time.monotonic()
         for bar in self._bars.values():
             self._progress.remove_task(bar)
@@ -94,28 +115,49 @@ class Display:
     def trial_started(self, trial: "LiveTrial") -> None:
         """Show a bar for the trial's epochs."""
         if self._live:
-            self._bar(self._name(trial), 0, self._epochs(trial))
+            self._bar(self._overall(), self._ended, self._trials, key=TRIALS)
+            self._bar(self._name(trial), 0, self._epochs(trial), key=_key(trial.number))
 
     def epoch_done(self, trial: "LiveTrial", record: EpochRecord) -> None:  # noqa: ARG002 - an observer's shape
         """Move the trial's bar."""
+        key = _key(trial.number)
+        self._where[key] = trial.where
         if self._live:
             done = sum(len(curve) for curve in trial.curves.values())
-            self._bar(self._name(trial), done, self._epochs(trial))
-            self._bar(self._overall(), self._ended, self._trials, key="trials")
+            self._bar(self._name(trial), done, self._epochs(trial), key=key, where=trial.where)
+            self._bar(self._overall(), self._ended, self._trials, key=TRIALS)
 
     def trial_ended(self, result: TrialResult) -> None:
-        """Write one line about the trial, and the best so far."""
-        for name in [name for name in self._bars if name.startswith(f"trial {result.number}:")]:
-            self._progress.remove_task(self._bars.pop(name))
+        """Write one line about the trial, where it ran, and the best so far."""
+        self._drop(_key(result.number))
         self._note(result)
         self._ended_here += 1
-        self.tell(self._line(result))
+        where = self._where.pop(_key(result.number), "")
+        self.tell(self._line(result) + (f"  on {where}" if where else ""))
         if self._live:
-            self._bar(self._overall(), self._ended, self._trials, key="trials")
+            self._bar(self._overall(), self._ended, self._trials, key=TRIALS)
+
+    def run_started(self, job: Job, name: str) -> None:
+        """Show a bar for a run on a fresh seed."""
+        if self._live:
+            text = f"trial {job.trial}, fresh seed {job.fresh}: {name}"
+            self._bar(text, 0, math.ceil(job.schedule.epochs), key=job.key)
+
+    def run_recorded(self, job: Job, record: EpochRecord, where: str) -> None:
+        """Move its bar."""
+        self._where[job.key] = where
+        if self._live and job.key in self._bars:
+            self._progress.update(self._bars[job.key], completed=record.epoch + 1, where=where)
+
+    def run_ended(self, job: Job) -> None:
+        """Take its bar away."""
+        self._where.pop(job.key, None)
+        self._drop(job.key)
 
     def confirming(self, done: int, total: int) -> None:
-        """Show how many of the runs on fresh seeds are done that the next look waits for."""
-        self.preparing("confirming on fresh seeds", done, total)
+        """Show how many runs are done, of those that the next look waits for, and where others run."""
+        places = places_words(Counter(filter(None, self._where.values())))
+        self.preparing("confirming on fresh seeds", done, total, f"; {places}" if places else "")
 
     def looked(self, look: Look) -> None:
         """Write what a look has found."""
@@ -154,6 +196,8 @@ class Display:
             if self._best
             else "no trial complete yet"
         )
+        if self._hidden:
+            best += f", {counted(self._hidden, 'more run')} under way"
         if not self._ended_here:
             return best
         pace = (time.monotonic() - self._began) / self._ended_here
@@ -166,10 +210,29 @@ class Display:
     def _epochs(self, trial: "LiveTrial") -> int:
         return -int(-trial.schedule.epochs // 1) * trial.n_folds
 
-    def _bar(self, text: str, done: int, total: int, *, key: str = "") -> None:
+    def _bar(self, text: str, done: int, total: int, *, key: str = "", where: str = "") -> None:
+        """Draw a bar anew; one without a key is known by its text, and goes when all is done."""
         name = key or text
         if name not in self._bars:
-            self._bars[name] = self._progress.add_task(text, total=total)
-        self._progress.update(self._bars[name], description=text, completed=done, total=total)
-        if not key and done >= total and name in self._bars and not text.startswith("trial "):
+            self._bars[name] = self._progress.add_task(text, total=total, where="")
+            self._fit()
+        self._progress.update(self._bars[name], description=text, completed=done, total=total, where=where)
+        if not key and done >= total:
+            self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        """Take a bar away, if there is one."""
+        if name in self._bars:
             self._progress.remove_task(self._bars.pop(name))
+            self._fit()
+
+    def _fit(self) -> None:
+        """Hide the bars for which the terminal has no rows: those of the runs that were begun last."""
+        room = max(self._console.height - SPARED_ROWS, 1)
+        for number, bar in enumerate(self._bars.values()):
+            self._progress.update(bar, visible=number < room)
+        self._hidden = max(len(self._bars) - room, 0)
+
+
+def _key(number: int) -> str:
+    return f"trial {number}"

@@ -14,8 +14,6 @@ from autofreeze.earlier import warm_starts
 from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.watchdog import Watchdog
-from autofreeze.job import EpochRecord
-from autofreeze.live import LiveTrial
 from autofreeze.phrases import counted
 from autofreeze.plan import Plan
 from autofreeze.provenance import versions
@@ -29,6 +27,7 @@ from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, Study
 from autofreeze.subject import Remaining, Subject
+from autofreeze.watching import Watcher, reason_of
 
 SLOW_WRITE, WRITE_PAUSE = 1.0, 20.0
 """A report that takes more than so many seconds to write, as that of some thousand trials does, is written
@@ -132,13 +131,14 @@ class SearchSession:
             TrainingError: The first trials all failed.
         """
         self.began = time.monotonic()
-        with RunFolder(
-            self.out, self._identity(), resume=self.options.resume, command=self.command
-        ) as folder:
+        with (
+            RunFolder(self.out, self._identity(), resume=self.options.resume, command=self.command) as folder,
+            self._watcher() as watcher,
+        ):
             self._take_up()
             self.subject.begin(folder)
-            watcher = _Watcher(self.display)
             study = self._study(folder, watcher)
+            watcher.take_up(study.results)
             watcher.after_trial = lambda: self._write_now_and_then(study)
             if self.display:
                 self.display.begin(self.options.trials, study.results, self.subject.scale)
@@ -150,14 +150,22 @@ class SearchSession:
             watcher.after_trial()
             try:
                 with self.display.shown() if self.display else nullcontext():
-                    cut_short = study.search(self._limits(seconds), should_stop)
+                    limits = self._limits(seconds)
+                    watcher.searching(limits.seconds)
+                    cut_short = study.search(limits, should_stop)
                     self._write(study.results, cut_short or (UNDER_WAY if self.options.confirm else ""))
                     if not should_stop():
-                        self._confirm(folder, study, seconds, should_stop)
+                        self._confirm(folder, study, watcher, seconds, should_stop)
             except (AutofreezeError, KeyboardInterrupt) as error:
-                self._write(study.results, " ".join(str(error).split()) or "interrupted")
+                self._write(study.results, reason_of(error))
                 raise
+            watcher.ends(cut_short or should_stop())
             return self._write(study.results, cut_short or should_stop())
+
+    def _watcher(self) -> Watcher:
+        trials = self.options.trials
+        tunings = trials * len(self.options.tuned)
+        return Watcher(self.display, self.out, trials=trials, tunings=tunings, scale=self.subject.scale)
 
     def _limits(self, seconds: float | None) -> Limits:
         """Say when the search ends; of a given time a part is kept for the confirmation."""
@@ -166,7 +174,12 @@ class SearchSession:
         return Limits(self.options.trials, left, self.options.tuned)
 
     def _confirm(
-        self, folder: RunFolder, study: Study, seconds: float | None, should_stop: Callable[[], str]
+        self,
+        folder: RunFolder,
+        study: Study,
+        watcher: Watcher,
+        seconds: float | None,
+        should_stop: Callable[[], str],
     ) -> None:
         """Run the finalists on fresh seeds, and read the test split once all is decided."""
         finalists = study.finalists() if self.options.confirm else ()
@@ -180,11 +193,13 @@ class SearchSession:
             seed=self.options.seed,
             planned=self.options.confirm,
             delta=self.options.delta,
-            observer=self.display,
+            observer=watcher,
         )
         left = None if seconds is None else seconds - (time.monotonic() - self.began)
+        watcher.confirming_begins(self.options.confirm, left)
         found = confirming.confirm(left, should_stop)
         if found.chosen is not None and not found.cut_short:
+            watcher.reading_begins()
             found = self.subject.read_test(found, confirming.test_jobs(found), folder, self.display)
         if not found.cut_short:
             confirming.drop_models()
@@ -222,7 +237,7 @@ class SearchSession:
 
         return self.subject.foresee(Remaining(self.space, self.options, results, affordable), self.display)
 
-    def _study(self, folder: RunFolder, observer: "_Watcher") -> Study:
+    def _study(self, folder: RunFolder, observer: Watcher) -> Study:
         return Study(
             folder,
             self.space,
@@ -335,24 +350,3 @@ class SearchSession:
             command=self.command,
             versions=versions(),
         )
-
-
-class _Watcher:
-    """Tells the display what happens, and has the report written again after each trial."""
-
-    def __init__(self, display: Display | None) -> None:
-        self._display = display
-        self.after_trial: Callable[[], object] = lambda: None
-
-    def trial_started(self, trial: LiveTrial) -> None:
-        if self._display:
-            self._display.trial_started(trial)
-
-    def epoch_done(self, trial: LiveTrial, record: EpochRecord) -> None:
-        if self._display:
-            self._display.epoch_done(trial, record)
-
-    def trial_ended(self, result: TrialResult) -> None:
-        if self._display:
-            self._display.trial_ended(result)
-        self.after_trial()

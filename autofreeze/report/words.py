@@ -141,6 +141,17 @@ def standing_of_all(summary: SummaryResult) -> str:
     return f"cut short: {summary.cut_short}; go on with --resume"
 
 
+SHOWN_PLACES = 4
+"""Places that a line names; of more it says how many there are."""
+
+
+def places_words(places: Mapping[str, int]) -> str:
+    """Say where runs are under way: ``2 on node-a (GPU 0), 1 on node-b``; empty for no place at all."""
+    if len(places) > SHOWN_PLACES:
+        return f"{sum(places.values())} on {len(places)} places"
+    return ", ".join(f"{number} on {printable(place)}" for place, number in places.items())
+
+
 def spans(schedule: Schedule) -> list[str]:
     """Say when each phase runs, in epochs: ``0–1.5``."""
     ends = list(accumulate(phase.epochs for phase in schedule.phases))
