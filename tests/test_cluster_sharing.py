@@ -73,6 +73,11 @@ def test_a_share_is_of_one_gpu_never_of_parts_of_two():
     assert shares((NodeResources("ten", 64, 1),), gpus_per_trial=0.1)[3] == {"ten": 10}
 
 
+def test_shares_are_counted_as_ray_counts_them_not_as_floats_divide():
+    assert shares((NodeResources("n", 7),), cpus_per_trial=0.14)[3] == {"n": 50}
+    assert int(7 / 0.14) == 49
+
+
 def test_four_trials_at_a_quarter_fit_on_a_gpu_with_two_cpus():
     assert shares((NodeResources("gpu", 2, 1),), gpus_per_trial=0.25) == (0.5, 0.25, 1, {"gpu": 4})
 
@@ -197,7 +202,7 @@ def test_a_share_whose_memory_does_not_suffice_is_refused_with_one_that_does():
 
 
 def test_the_share_that_is_named_suffices():
-    for needed in (GB, 2 * GB, int(2.66 * GB), int(2.67 * GB), 4 * GB, 5 * GB, 8 * GB):
+    for needed in (GB, 2 * GB, int(2.6663 * GB), int(2.6665 * GB), int(2.6668 * GB), 4 * GB, 5 * GB, 8 * GB):
         try:
             fits(needed, 0.1)
         except ConfigError as error:

@@ -205,8 +205,8 @@ def _problems_of_gpus(nodes: Sequence[NodeResources], gpus: float, device: str) 
     if not largest.gpus:
         wanted = "device: got cuda" if device == "cuda" else f"gpus-per-trial: got {gpus:g}"
         return [
-            f"{wanted}, and no node of the cluster has a GPU that Ray knows of: run on CPUs (--device cpu, and "
-            "no --gpus-per-trial), or start nodes with GPUs: ray start --num-gpus N"
+            f"{wanted}, and no node of the cluster has a GPU that Ray knows of: run on CPUs (--device cpu, "
+            "without --gpus-per-trial), or start nodes with GPUs: ray start --num-gpus N"
         ]
     return [
         f"gpus-per-trial: got {gpus:g}; the largest node, {largest.name}, has {largest.gpus:g}, and a trial "
@@ -233,14 +233,10 @@ def _problems_of_device(gpus: float, device: str) -> list[str]:
 
 
 def _no_room(nodes: Sequence[NodeResources], cpus: float, gpus: float) -> str:
-    wanted = [f"gpus-per-trial {gpus:g}"] if gpus else []
+    wanted = listed([*([f"gpus-per-trial {gpus:g}"] if gpus else []), f"cpus-per-trial {cpus:g}"])
     largest = sorted(nodes, key=lambda node: (-node.gpus, -node.cpus))[:3]
-    have = listed(
-        f"{node.name} has {_many(node.cpus, 'CPU')} and {_many(node.gpus, 'GPU')}" for node in largest
-    )
-    return (
-        f"{listed([*wanted, f'cpus-per-trial {cpus:g}'])}: no node has room for a trial ({have}); give less"
-    )
+    have = [f"{node.name} has {_many(node.cpus, 'CPU')} and {_many(node.gpus, 'GPU')}" for node in largest]
+    return f"{wanted}: no node has room for a trial ({listed(have)}); give less"
 
 
 def _many(number: float, noun: str) -> str:
