@@ -13,7 +13,9 @@ from io import FileIO
 from math import prod
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from autofreeze.notes import FeatureNote, FeatureSpec
@@ -191,6 +193,11 @@ class FeatureFile:
             yield chunk
             if self.progress is not None:
                 self.progress(start + len(asked), self.n)
+
+
+def as_bytes(rows: Tensor) -> NDArray[np.uint8]:
+    """View rows (n, k) as bytes (n, k · bytes of a number)."""
+    return rows.cpu().view(torch.uint8).numpy()
 
 
 def _bytes(rows: Tensor) -> memoryview:

@@ -13,15 +13,16 @@ import warnings
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
 from autofreeze.bytesize import format_bytes
-from autofreeze.featurefile import Compute, FeatureFile, FillError, Progress, Shapes
+from autofreeze.featurefile import Compute, FeatureFile, FillError, Progress, Shapes, as_bytes
 from autofreeze.notes import FeatureNote, FeatureSpec
 from autofreeze.rates import disk_rate, free_memory, memory_rate
 from autofreeze.rowlayout import unpacked
@@ -42,6 +43,9 @@ GPU_SHARE = 0.5
 PAGES_SHARE = 0.8
 """Of the free memory: mapped files that fit in it together are read from memory after the first time."""
 
+SharedRows = tuple[tuple[NDArray[np.uint8], ...], tuple[tuple[int, ...], ...]]
+"""Rows by tensor, as bytes (n, bytes of a row); and their strides in an image, by tensor."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -59,6 +63,26 @@ def here(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "timm": version("timm"),
     }
+
+
+class Exchange(Protocol):
+    """Hands features from the process that computes them to others that see none of its files."""
+
+    def fetch(self, key: str, n_bytes: int) -> SharedRows | None:
+        """Give the rows of an entry; None: compute them here, and then keep them or give up.
+
+        Raises:
+            NoRoomError: They cannot be shared.
+        """
+        ...
+
+    def keep(self, key: str, rows: SharedRows) -> SharedRows:
+        """Share rows; gives them as the others see them."""
+        ...
+
+    def give_up(self, key: str) -> None:
+        """Leave it to somebody else to compute an entry."""
+        ...
 
 
 class FeatureStore:
@@ -142,6 +166,7 @@ class FeatureStores:
         budget_bytes: For the whole cache folder, decoded images included; None: ``shelf.default_budget``.
         progress: Told how many images' features have been computed, of how many.
         data: What the data set is called, for people.
+        exchange: Where features are shared with processes on other machines, as far as there is room.
     """
 
     folder: Path | None
@@ -151,6 +176,7 @@ class FeatureStores:
     budget_bytes: int | None = None
     progress: Progress | None = None
     data: str = ""
+    exchange: Exchange | None = None
     _places: Indices = field(init=False, repr=False)
     _ids_digest: str = field(init=False, repr=False)
     _opened: dict[str, FeatureStore | None] = field(init=False, repr=False, default_factory=dict)
@@ -215,6 +241,11 @@ class FeatureStores:
         if not job.n:
             self._refuse(job, "there are no images")
             return None
+        if self.exchange is not None:
+            try:
+                return self._exchanged(job, self.exchange, seconds_per_image)
+            except NoRoomError:
+                pass  # then by itself, as if there were nobody to share with
         if self.folder is None:
             return self._in_memory(job, "there is no cache folder")
         shelf = Shelf(self.folder, "features")
@@ -243,6 +274,28 @@ class FeatureStores:
                 job, f"they need {format_bytes(job.n_bytes)}, and the disk is full ({error.strerror})"
             )
         return None
+
+    def _exchanged(
+        self, job: FeatureFile, exchange: Exchange, seconds_per_image: float | None
+    ) -> FeatureStore | None:
+        """Read features that another process has computed, or compute them for all."""
+        if (reason := self._slower(job, memory_rate(job.row_bytes), seconds_per_image)) is not None:
+            self._refuse(job, reason)
+            return None
+        shared = exchange.fetch(job.key, job.n_bytes)
+        filled = shared is None
+        if shared is None:
+            try:
+                tensors, strides = job.in_memory()
+            except BaseException:
+                exchange.give_up(job.key)
+                raise
+            shared = exchange.keep(job.key, (tuple(as_bytes(rows) for rows in tensors), strides))
+        arrays, strides = shared
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
+            rows = tuple(torch.from_numpy(array).view(job.dtype) for array in arrays)
+        return self._store(job, rows, strides, tier="memory", filled=filled)
 
     def _refuse(self, job: FeatureFile, reason: str) -> None:
         self._tell(f"features {job.words} are not stored, and computed again for each batch: {reason}")
@@ -273,8 +326,13 @@ class FeatureStores:
             rate = memory_rate(job.row_bytes) if in_pages else disk_rate(shelf.folder)
         except OSError:  # a folder that may only be read: only what is there already can be opened
             return None
+        return self._slower(job, rate, seconds_per_image)
+
+    @staticmethod
+    def _slower(job: FeatureFile, rate: float, seconds_per_image: float | None) -> str | None:
+        """Say why reading features takes longer than computing them; None where it does not."""
         reading = job.row_bytes / rate
-        if reading <= seconds_per_image:
+        if seconds_per_image is None or reading <= seconds_per_image:
             return None
         return (
             f"reading takes {1000 * reading:.3g} ms for each image ({format_bytes(job.row_bytes)} at "

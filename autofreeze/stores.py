@@ -70,6 +70,17 @@ class DecodedStore:
         return _reopen, (self.path.parent.parent, self.key)
 
 
+@dataclass(frozen=True, eq=False)
+class HeldImages:
+    """Decoded images in memory that another process read from a store."""
+
+    images: Pixels = field(repr=False)
+    """uint8 (n, size, size, 3), RGB, read-only; the index is the image id."""
+
+    key: str
+    """Of the store."""
+
+
 def open_decoded_store(
     dataset: Dataset,
     preprocessing: Preprocessing,

@@ -26,7 +26,7 @@ from autofreeze.seeds import derive
 from autofreeze.shelf import default_cache_folder
 from autofreeze.splits import Split, scoring_splits
 from autofreeze.stability import Watcher
-from autofreeze.stores import DecodedStore, open_decoded_store
+from autofreeze.stores import DecodedStore, HeldImages, open_decoded_store
 from autofreeze.task import Task
 from autofreeze.training import evaluate, fit
 
@@ -41,7 +41,7 @@ class Workbench:
     dataset: Dataset
     """Images that cannot be read are in no part of it."""
 
-    store: DecodedStore
+    store: DecodedStore | HeldImages
     backbone: Backbone
     splits: tuple[Split, ...]
     """The folds that a trial is scored on, in order."""
