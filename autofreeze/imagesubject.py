@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from autofreeze.budget import default_epochs
+from autofreeze.cluster.here import Opener
 from autofreeze.confirmation import Confirmation
 from autofreeze.cost import run_work
 from autofreeze.display import Display
@@ -85,6 +86,12 @@ class ImageSubject:
     def run(self, job: Job, checkpoint: Path) -> Iterator[EpochRecord]:
         """Train by a job."""
         return run(job, self.bench, checkpoint=checkpoint)
+
+    def opener(self, *, shared_disk: bool) -> Opener:
+        """Pack the task for workers; Ray is running."""
+        from autofreeze.cluster.parcel import ImageParcel  # Ray loads only for those who use it
+
+        return ImageParcel.of(self.bench, shared_disk=shared_disk)
 
     def run_work(self, schedule: Schedule, regime: Regime) -> float:
         """Forward-equivalents of one run on the first fold."""

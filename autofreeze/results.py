@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from autofreeze.confirmation import Confirmation
 from autofreeze.job import EpochRecord, Thaw, settings_digest, sweep_digest
+from autofreeze.placing import Placing
 from autofreeze.plan import Plan
 from autofreeze.regime import Regime
 from autofreeze.scale import Direction, Scale
@@ -166,6 +167,9 @@ class StudyResult(Value):
 
     plan: Plan | None = None
     """What the search was expected to cost when it began; that of the latest session that planned."""
+
+    placing: Placing | None = None
+    """Where the jobs of the latest session ran; None on one machine without a cluster."""
 
     command: str = ""
     versions: dict[str, str] = Field(default_factory=dict)

@@ -22,6 +22,7 @@ from autofreeze.errors import RunFolderError
 from autofreeze.job import EpochRecord, Job
 from autofreeze.journal import Journal
 from autofreeze.records import RECORDS, line_of, repair
+from autofreeze.values import digest_of
 
 SCHEMA = 2
 STUDY_NAME = "autofreeze"
@@ -39,6 +40,8 @@ class RunFolder:
             another identity is refused.
         resume: Whether to go on with the study that is there.
         command: For ``run.json``.
+        storage: A folder that others see as well, where rolling checkpoints lie; in the run folder when left
+            out.
 
     Raises:
         RunFolderError: The folder holds another study, or one and ``resume`` is not set; another process
@@ -46,7 +49,13 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: str | Path, identity: Mapping[str, Any], *, resume: bool = False, command: str = ""
+        self,
+        path: str | Path,
+        identity: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        command: str = "",
+        storage: Path | None = None,
     ) -> None:
         self.path = Path(path)
         check_usable(self.path, resume=resume)
@@ -64,6 +73,7 @@ class RunFolder:
             ) from None
         try:
             self._check_identity(dict(identity), command)
+            self._checkpoints = self._find_checkpoints(storage)
             self._sweep()
             self.study = self._open_study()
             self._records = self._open_records()
@@ -79,6 +89,15 @@ class RunFolder:
             write_text(file, json.dumps(about, indent=2) + "\n")
             return
         check_same_study(self.path, identity)
+
+    def _find_checkpoints(self, storage: Path | None) -> Path:
+        """Give the folder of rolling checkpoints; elsewhere its name is that of folder and study."""
+        if storage is None:
+            return self.path / "checkpoints"
+        own = digest_of([str(self.path.absolute()), read_about(self.path)["created"]])
+        folder = storage / "checkpoints" / own
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def _sweep(self) -> None:
         """Delete half-written files of a killed search; we hold the lock, so nobody is writing them."""
@@ -122,7 +141,7 @@ class RunFolder:
     def checkpoint(self, job: Job) -> Path:
         """Where the rolling checkpoint of a job lies."""
         part = f"fold-{job.fold}" if job.fresh is None else f"fresh-{job.fresh:02d}"
-        return self.path / "checkpoints" / f"trial-{job.trial:04d}-{part}.pt"
+        return self._checkpoints / f"trial-{job.trial:04d}-{part}.pt"
 
     def drop_checkpoint(self, job: Job) -> None:
         """Delete the rolling checkpoint of a job that has ended."""

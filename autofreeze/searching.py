@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autofreeze import recipes
 from autofreeze.confirm import Confirming
@@ -12,8 +12,8 @@ from autofreeze.confirmation import Confirmation
 from autofreeze.display import Display
 from autofreeze.earlier import warm_starts
 from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
-from autofreeze.executors.local import LocalExecutor
-from autofreeze.executors.watchdog import Watchdog
+from autofreeze.executing import Workplace, workplace
+from autofreeze.executors.protocol import Executor
 from autofreeze.phrases import counted
 from autofreeze.plan import Plan
 from autofreeze.provenance import versions
@@ -28,6 +28,9 @@ from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, Study
 from autofreeze.subject import Remaining, Subject
 from autofreeze.watching import Watcher, reason_of
+
+if TYPE_CHECKING:
+    from autofreeze.cluster.connection import Cluster
 
 SLOW_WRITE, WRITE_PAUSE = 1.0, 20.0
 """A report that takes more than so many seconds to write, as that of some thousand trials does, is written
@@ -46,6 +49,7 @@ class SearchSession:
         out: The run folder; nothing is written before :meth:`search`.
         display: Shows progress; nothing is shown when left out.
         command: Told in the report.
+        cluster: Where jobs run; in this process when left out.
 
     Raises:
         ConfigError: The space does not fit the model or the length of the runs; not even a head alone may be
@@ -53,9 +57,16 @@ class SearchSession:
     """
 
     def __init__(
-        self, subject: Subject, options: Decided, out: Path, *, display: Display | None, command: str
+        self,
+        subject: Subject,
+        options: Decided,
+        out: Path,
+        *,
+        display: Display | None,
+        command: str,
+        cluster: "Cluster | None" = None,
     ) -> None:
-        self.subject, self.options, self.out = subject, options, out
+        self.subject, self.options, self.out, self.cluster = subject, options, out, cluster
         self.display, self.command = display, command
         self.space = self._resolve(options.space)
         self._refuse_too_little_work()
@@ -67,7 +78,7 @@ class SearchSession:
             work_shares=self._work_shares(),
             trials=options.trials,
         )
-        self._watchdog = Watchdog(options.stuck_after)
+        self._workplace: Workplace | None = None
         self._write_again_at = 0.0
         self.began = time.monotonic()
         self._earlier = 0.0
@@ -132,12 +143,13 @@ class SearchSession:
         """
         self.began = time.monotonic()
         with (
-            RunFolder(self.out, self._identity(), resume=self.options.resume, command=self.command) as folder,
+            self._open_folder() as folder,
             self._watcher() as watcher,
+            self._open_workplace(folder) as self._workplace,
         ):
             self._take_up()
             self.subject.begin(folder)
-            study = self._study(folder, watcher)
+            study = self._study(folder, watcher, self._workplace.executor)
             watcher.take_up(study.results)
             watcher.after_trial = lambda: self._write_now_and_then(study)
             if self.display:
@@ -162,10 +174,30 @@ class SearchSession:
             watcher.ends(cut_short or should_stop())
             return self._write(study.results, cut_short or should_stop())
 
+    def _open_folder(self) -> RunFolder:
+        asked = self.options.cluster
+        return RunFolder(
+            self.out,
+            self._identity(),
+            resume=self.options.resume,
+            command=self.command,
+            storage=asked.storage if asked else None,
+        )
+
+    def _open_workplace(self, folder: RunFolder) -> AbstractContextManager[Workplace]:
+        tell = self.display.tell if self.display else None
+        return workplace(self.subject, self.options, folder, cluster=self.cluster, tell=tell)
+
     def _watcher(self) -> Watcher:
         trials = self.options.trials
-        tunings = trials * len(self.options.tuned)
-        return Watcher(self.display, self.out, trials=trials, tunings=tunings, scale=self.subject.scale)
+        return Watcher(
+            self.display,
+            self.out,
+            trials=trials,
+            scale=self.subject.scale,
+            tunings=trials * len(self.options.tuned),
+            command=self.command,
+        )
 
     def _limits(self, seconds: float | None) -> Limits:
         """Say when the search ends; of a given time a part is kept for the confirmation."""
@@ -185,9 +217,10 @@ class SearchSession:
         finalists = study.finalists() if self.options.confirm else ()
         if not finalists:
             return
+        assert self._workplace is not None
         confirming = Confirming(
             folder,
-            self._executor(folder),
+            self._workplace.executor,
             finalists,
             scoring=self.subject.fresh_scoring,
             seed=self.options.seed,
@@ -237,11 +270,11 @@ class SearchSession:
 
         return self.subject.foresee(Remaining(self.space, self.options, results, affordable), self.display)
 
-    def _study(self, folder: RunFolder, observer: Watcher) -> Study:
+    def _study(self, folder: RunFolder, observer: Watcher, executor: Executor) -> Study:
         return Study(
             folder,
             self.space,
-            self._executor(folder),
+            executor,
             scoring=self.subject.scoring,
             seed=self.options.seed,
             sampler=self.options.sampler,
@@ -252,13 +285,6 @@ class SearchSession:
             warm_starts=self.warm.taken,
             can_sweep=self.subject.can_sweep,
             candidates=self.options.candidates,
-        )
-
-    def _executor(self, folder: RunFolder) -> LocalExecutor:
-        return LocalExecutor(
-            lambda job: self.subject.run(job, folder.checkpoint(job)),
-            watchdog=self._watchdog,
-            raises=self.subject.stops,
         )
 
     def _work_shares(self) -> tuple[float, ...]:
@@ -347,6 +373,7 @@ class SearchSession:
             seconds=self._earlier + time.monotonic() - self.began,
             cut_short=cut_short,
             plan=self._plan,
+            placing=self._workplace.placing() if self._workplace else None,
             command=self.command,
             versions=versions(),
         )

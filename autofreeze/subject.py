@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from autofreeze.cluster.here import Opener
 from autofreeze.confirmation import Confirmation
 from autofreeze.display import Display
 from autofreeze.job import EpochRecord, Job
@@ -75,6 +76,14 @@ class Subject(Protocol):
 
     def run(self, job: Job, checkpoint: Path) -> Iterator[EpochRecord]:
         """Run a job; gives a record after each epoch."""
+        ...
+
+    def opener(self, *, shared_disk: bool) -> Opener:
+        """Give what opens this on workers of a cluster.
+
+        Args:
+            shared_disk: Whether they all see the cache folder.
+        """
         ...
 
     def run_work(self, schedule: Schedule, regime: Regime) -> float:

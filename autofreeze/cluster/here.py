@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from autofreeze.job import EpochRecord, Job
 
@@ -26,6 +26,23 @@ class Here:
     """GPUs, or the share of one, that are the worker's own."""
 
 
-Opener = Callable[[Here], Runner]
-"""Opens on a worker what is searched. It is sent to each node once. Errors in its ``stops``, a tuple of
-exception classes, end the search, since no other job would fare better."""
+class Opener(Protocol):
+    """Opens on a worker what is searched. It is sent to each node once."""
+
+    @property
+    def stops(self) -> tuple[type[Exception], ...]:
+        """Errors of a run that end the search, since no other run would fare better."""
+        ...
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of what it refers to, which each node fetches once."""
+        ...
+
+    def __call__(self, here: Here) -> Runner:
+        """Open it.
+
+        Raises:
+            AutofreezeError: It cannot be opened here; the worker is left alone then.
+        """
+        ...

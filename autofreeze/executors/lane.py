@@ -89,6 +89,7 @@ class Lane(tune.Trainable):
         """Note where to fetch orders; what is searched is opened with the first one."""
         self._config = config
         self._executor: LocalExecutor | None = None
+        self._stops: tuple[type[Exception], ...] = ()
         self._unfit = ""
         self._begin()
 
@@ -158,7 +159,7 @@ class Lane(tune.Trainable):
         except (AutofreezeError, ImportError, OSError) as error:
             self._unfit = " ".join(str(error).split()) or type(error).__name__
             return Report(self._place, unfit=self._unfit)
-        self._stops: tuple[type[Exception], ...] = getattr(opener, "stops", ())
+        self._stops = opener.stops
         self._executor = LocalExecutor(
             lambda job: run(job, self._in_hand[job.key].checkpoint), raises=self._stops
         )

@@ -108,7 +108,7 @@ class RayExecutor:
     Args:
         opener: Opens on a worker what is searched.
         address: Of the cluster, for the report.
-        slots: Says how many workers the cluster can hold now, by node id; asked every few seconds.
+        slots: Says how many workers the cluster has room for now; asked every few seconds.
         cpus: Of each worker.
         gpus: Of each worker.
         threads: Of each run on a CPU.
@@ -116,7 +116,6 @@ class RayExecutor:
         shared: Whether the workers see these files too.
         most: Jobs in hand at most; None: as many as there are workers.
         room: Bytes that rows shared by all workers may take.
-        node_bytes: What opening sends to each node, for the report.
         watchdog: Says how long a record may take.
         tell: Shows a line to whoever watches.
     """
@@ -125,7 +124,7 @@ class RayExecutor:
         self,
         opener: Opener,
         *,
-        slots: Callable[[], dict[str, int]],
+        slots: Callable[[], int],
         cpus: float,
         gpus: float,
         threads: int,
@@ -134,7 +133,6 @@ class RayExecutor:
         address: str = "local",
         most: int | None = None,
         room: int = 0,
-        node_bytes: int = 0,
         watchdog: Watchdog | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
@@ -144,7 +142,7 @@ class RayExecutor:
             "address": address, "cpus_per_trial": cpus, "gpus_per_trial": gpus, "threads": threads,
             "states": "storage" if shared else "driver", "state_bytes": STATE_BYTES,
         }  # fmt: skip
-        self._node_bytes = node_bytes
+        self._node_bytes = opener.n_bytes
         self._opener = ray.put(opener)
         name = f"autofreeze-depot-{uuid.uuid4().hex}"
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
@@ -166,7 +164,8 @@ class RayExecutor:
         self._events: deque[_Item] = deque()
         self._running: dict[str, _Lane] = {}
         self._looked = -math.inf
-        self._slots: dict[str, int] = {}
+        self._slots = 0
+        self._nodes: frozenset[str] = frozenset()
         self._seconds: dict[int, deque[float]] = {}
         self._done_at: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
@@ -260,8 +259,10 @@ class RayExecutor:
         del self._jobs[item.job.key]
         if item.job.key in self._queue:
             self._queue.remove(item.job.key)
-        if isinstance(item, Raised):
+        if isinstance(item, Raised) and not self._done_at:
             raise item.error
+        if isinstance(item, Raised):
+            return Failed(item.job, " ".join(str(item.error).split())[:300])
         return item
 
     # Handing out
@@ -453,7 +454,7 @@ class RayExecutor:
         for held in [one for one in self._jobs.values() if len(one.strikes) >= MAX_STRIKES]:
             if held.waits_until > now or held.lane:
                 continue
-            own = [cause for node, cause in held.strikes if cause == "memory" or node in self._slots]
+            own = [cause for node, cause in held.strikes if cause == "memory" or node in self._nodes]
             if len(own) >= MAX_STRIKES:
                 times = counted(len(own), "time")
                 what = "ran out of memory" if own[-1] == "memory" else "its worker died"
@@ -483,12 +484,12 @@ class RayExecutor:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._slots = self._find_slots()
+            self._nodes = frozenset(node["NodeID"] for node in _alive())
             self._lanes.wanted = self._workers_wanted()
         self._judge_strikes()
 
     def _workers_wanted(self) -> int:
-        slots = sum(self._slots.values())
-        return slots if self._most is None else min(slots, self._most)
+        return self._slots if self._most is None else min(self._slots, self._most)
 
     def _words_for(self, place: Place) -> str:
         """Name a place; with a part of its node's id where several nodes share a host."""
@@ -503,7 +504,7 @@ class RayExecutor:
         shared = 0 if self._lanes.closed else ray.get(self._depot.shared_bytes.remote())
         restarts = (
             one.model_copy(update={"cause": "node"})
-            if one.cause == "worker" and one.node not in self._slots
+            if one.cause == "worker" and one.node not in self._nodes
             else one
             for one in self._restarts
         )
@@ -516,3 +517,13 @@ class RayExecutor:
             job_state_bytes=self._bytes["states"] / done,
             restarts=tuple(restarts),
         )
+
+
+def object_store_bytes() -> int:
+    """Bytes of the smallest object store of the nodes that are alive."""
+    return int(min(node["Resources"].get("object_store_memory", 0) for node in _alive()))
+
+
+def _alive() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]

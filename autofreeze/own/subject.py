@@ -7,12 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autofreeze.cluster.here import Opener
 from autofreeze.confirmation import Confirmation
 from autofreeze.cost import run_work
 from autofreeze.display import Display
 from autofreeze.errors import ConfigError, InputError
 from autofreeze.job import EpochRecord, Job
 from autofreeze.own.groups import OwnGroups
+from autofreeze.own.parcel import OwnParcel
 from autofreeze.own.run import FINE, Fit, OwnRunner
 from autofreeze.own.scoring import OwnFreshScoring, OwnScoring
 from autofreeze.plan import Plan
@@ -96,6 +98,10 @@ class OwnSubject:
     def run(self, job: Job, checkpoint: Path) -> Iterator[EpochRecord]:
         """Train by a job."""
         return self.runner.run(job, checkpoint)
+
+    def opener(self, *, shared_disk: bool) -> Opener:  # noqa: ARG002 - the shape of a subject
+        """Pack the training for workers, with what its function refers to."""
+        return OwnParcel(self.runner, self.stops)
 
     def run_work(self, schedule: Schedule, regime: Regime) -> float:  # noqa: ARG002 - the shape of a subject
         """Forward passes over the training data; those of validation are the same for all, and left out."""
