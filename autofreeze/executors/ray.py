@@ -236,8 +236,9 @@ class RayExecutor:
             return
         if held.lane in self._running:
             lane = self._running[held.lane]
-            lane.keys.remove(job.key)
-            lane.drop.append(job.key)
+            if job.key in lane.keys:  # else it has come to its end there, untold so far
+                lane.keys.remove(job.key)
+                lane.drop.append(job.key)
         elif job.key in self._queue:
             self._queue.remove(job.key)
 
