@@ -145,7 +145,7 @@ class RayExecutor:
         self._node_bytes = opener.n_bytes
         self._opener = ray.put(opener)
         name = f"autofreeze-depot-{uuid.uuid4().hex}"
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         depot: Any = ray.remote(Depot)
         self._depot = depot.options(
             name=name, num_cpus=0, max_concurrency=10_000, scheduling_strategy=here
