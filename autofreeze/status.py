@@ -101,6 +101,9 @@ class Status(Value):
     host: str
     """Name of that machine."""
 
+    command: str = ""
+    """What was typed to begin it; empty where nothing was."""
+
     doing: Doing
     trials: int
     """Trials that the search was asked for."""

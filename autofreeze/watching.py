@@ -36,16 +36,24 @@ class Watcher:
         display: Shows progress; nothing is shown when left out.
         folder: The run folder; its lock is held.
         trials: Trials that the search was asked for.
-        tunings: Trials by which baselines will be tuned, beside them.
         scale: Of the metric that trials are judged by.
+        tunings: Trials by which baselines will be tuned, beside them.
+        command: What was typed to begin it.
     """
 
     def __init__(
-        self, display: Display | None, folder: Path, *, trials: int, tunings: int = 0, scale: Scale
+        self,
+        display: Display | None,
+        folder: Path,
+        *,
+        trials: int,
+        scale: Scale,
+        tunings: int = 0,
+        command: str = "",
     ) -> None:
         self.after_trial: Callable[[], object] = lambda: None
         self._display = display
-        self._scale = scale
+        self._scale, self._command = scale, command
         self._trials, self._tunings = trials, tunings
         self._began, self._doing, self._cut_short = _now(), Doing.PREPARING, ""
         self._ended: Counter[str] = Counter()
@@ -81,6 +89,7 @@ class Watcher:
                 began=self._began,
                 process=os.getpid(),
                 host=socket.gethostname(),
+                command=self._command,
                 doing=self._doing,
                 trials=self._trials,
                 counted=self._counted,

@@ -17,6 +17,7 @@ from autofreeze.cli.plan import plan
 from autofreeze.cli.report import report
 from autofreeze.cli.search import search
 from autofreeze.cli.spaces import spaces
+from autofreeze.cli.status import status
 from autofreeze.cli.suggest import suggest
 from autofreeze.cli.train import train
 from autofreeze.errors import AutofreezeError
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, check, suggest, plan, search, report, export, train, groups):
+for command in (demo, check, suggest, plan, search, status, report, export, train, groups):
     app.command(cls=CommandWithAddress if command in (plan, search) else None)(command)
 app.add_typer(spaces, name="spaces")
 app.add_typer(cache, name="cache")

@@ -68,13 +68,24 @@ def read_any(folder: str | Path) -> StudyResult | SummaryResult:
     Raises:
         RunFolderError: There is no report, or it cannot be read.
     """
+    report = read_as_written(folder)
+    if isinstance(report, StudyResult):
+        return report
+    datasets = tuple(outcome_in(Path(folder), one) for one in report.datasets)
+    return report.model_copy(update={"datasets": datasets})
+
+
+def read_as_written(folder: str | Path) -> StudyResult | SummaryResult:
+    """Read a report alone; a summary is as old as its file is, whatever its data sets have come to.
+
+    Raises:
+        RunFolderError: There is no report, or it cannot be read.
+    """
     file = Path(folder) / REPORT
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         if data.get("kind") == "summary":
-            summary = SummaryResult.model_validate(data)
-            datasets = tuple(outcome_in(Path(folder), one) for one in summary.datasets)
-            return summary.model_copy(update={"datasets": datasets})
+            return SummaryResult.model_validate(data)
         return StudyResult.model_validate({key: value for key, value in data.items() if key not in DERIVED})
     except OSError as error:
         reason = f"no {REPORT} ({error.strerror}); is this the folder of a search?"
