@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,22 @@ def _own_threads():
     yield
     if torch:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    """A Ray of its own with two CPUs, for the tests of one file."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own
+        ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            object_store_memory=2 * 10**8,
+        )  # fmt: skip
+    yield
+    ray.shutdown()
 
 
 # Images

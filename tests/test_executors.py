@@ -1,24 +1,69 @@
 """What every executor does: one suite over all of them."""
 
+import functools
 import gc
 import itertools
 import weakref
+from contextlib import ExitStack
 
 import pytest
 
 from autofreeze.binding import Columns
 from autofreeze.errors import TrainingError
 from autofreeze.executors.local import LocalExecutor
-from autofreeze.executors.protocol import Failed, Finished, Recorded
+from autofreeze.executors.protocol import Failed, Finished, Waiting
 from autofreeze.executors.replay import ReplayExecutor, player_of
 from autofreeze.job import Member
 from autofreeze.recipes import full
 from autofreeze.training import fit
 
+RAY = {"ray": 1, "ray of two": 2}
+"""Kinds of executors on Ray, and how many workers they have."""
+
+
+def opener_of(curves, strange):
+    """Play curves on workers; the strange job raises."""
+
+    def opener(here):
+        def run(job, checkpoint):
+            if job.key == strange:
+                raise RuntimeError("the disk\nis full")
+            yield from curves[job.key]
+
+        return run
+
+    opener.stops, opener.n_bytes = (), 0
+    return opener
+
+
+@pytest.fixture(scope="module")
+def on_ray(local_ray, made_up, tmp_path_factory):
+    """``on_ray(workers)``: an executor for all tests of this file: workers take seconds to start."""
+    from autofreeze.executors.ray import RayExecutor
+
+    curves = {job.key: made_up.curve(job) for job in jobs_of(made_up)}
+    folder = tmp_path_factory.mktemp("states")
+    with ExitStack() as stack:
+
+        @functools.cache
+        def opened(workers):
+            return stack.enter_context(
+                RayExecutor(
+                    opener_of(curves, "7.0"), slots=lambda: workers, cpus=0.5, gpus=0, threads=1,
+                    states=lambda job: folder / f"{job.key}.pt",
+                )
+            )  # fmt: skip
+
+        yield opened
+
+
+def jobs_of(made_up):
+    return [made_up.job(trial, head_lr=1e-3 * (trial + 1), epochs=trial + 2) for trial in range(3)]
+
 
 @pytest.fixture
 def jobs(made_up):
-    return [made_up.job(trial, head_lr=1e-3 * (trial + 1), epochs=trial + 2) for trial in range(3)]
+    return jobs_of(made_up)
 
 
 @pytest.fixture
@@ -27,8 +72,21 @@ def strange(made_up):
     return made_up.job(7, head_lr=0.5)
 
 
-@pytest.fixture(params=["local", "replay", "replay of three"])
-def executor(request, made_up, jobs, strange):
+@pytest.fixture(
+    params=[
+        "local",
+        "replay",
+        "replay of three",
+        *(pytest.param(kind, marks=pytest.mark.ray) for kind in RAY),
+    ]
+)
+def executor(request, made_up, jobs, strange, tmp_path):
+    if request.param in RAY:
+        found = request.getfixturevalue("on_ray")(RAY[request.param])
+        yield found
+        for job in [*jobs, strange]:
+            found.stop(job)
+        return
     if request.param == "local":
 
         def runner(job):
@@ -36,16 +94,24 @@ def executor(request, made_up, jobs, strange):
                 raise RuntimeError("the disk\nis full")
             yield from made_up.curve(job)
 
-        return LocalExecutor(runner)
+        yield LocalExecutor(runner)
+        return
     curves = {(job.settings_digest, job.fold, job.fresh): made_up.curve(job) for job in jobs}
-    return ReplayExecutor(player_of(curves), capacity=3 if request.param.endswith("three") else 1)
+    yield ReplayExecutor(player_of(curves), capacity=3 if request.param.endswith("three") else 1)
+
+
+def event_of(executor):
+    """The next event that is one."""
+    while isinstance(event := executor.next_event(), Waiting):
+        pass
+    return event
 
 
 def drain(executor):
     events = []
     while True:
         try:
-            events.append(executor.next_event())
+            events.append(event_of(executor))
         except LookupError:
             return events
 
@@ -61,7 +127,7 @@ def test_the_records_of_a_job_come_in_order_each_once_and_before_its_one_end(exe
     for job in jobs:
         *records, end = of_job(events, job)
         assert end == Finished(job)
-        assert records == [Recorded(job, record) for record in made_up.curve(job)]
+        assert [(one.job, one.record) for one in records] == [(job, record) for record in made_up.curve(job)]
     assert len(events) == sum(len(made_up.curve(job)) + 1 for job in jobs)
 
 
@@ -78,7 +144,7 @@ def test_without_a_job_there_is_no_event(executor, jobs):
 def test_a_stopped_job_gives_nothing_more_and_the_others_go_on(executor, made_up, jobs, after):
     for job in jobs:
         executor.submit(job)
-    before = [executor.next_event() for _ in range(after)]
+    before = [event_of(executor) for _ in range(after)]
     executor.stop(jobs[0])
     executor.stop(jobs[0])  # a job that is unknown by now
     rest = drain(executor)
@@ -110,7 +176,7 @@ def test_a_key_is_in_hand_once(executor, jobs):
 
 def test_a_job_may_be_submitted_between_two_events(executor, jobs):
     executor.submit(jobs[0])
-    events = [executor.next_event()]
+    events = [event_of(executor)]
     executor.submit(jobs[1])
     events += drain(executor)
     for job in jobs[:2]:
