@@ -40,6 +40,8 @@ class Place:
     """Where a worker runs."""
 
     host: str
+    """Address of its machine."""
+
     node: str
     """Ray's id of the node."""
 

@@ -3,7 +3,6 @@
 import math
 import pickle
 import queue
-import statistics
 import time
 import uuid
 from collections import Counter, deque
@@ -21,6 +20,7 @@ from autofreeze.errors import ClusterError
 from autofreeze.executors.depot import Depot, Errand
 from autofreeze.executors.lane import Displaced, Place, Raised, Report
 from autofreeze.executors.lanes import Lanes, Lost, Notice, Over, Reported
+from autofreeze.executors.paces import MOST_AT_A_TIME, SHORT_SECONDS, Paces
 from autofreeze.executors.protocol import Event, Failed, Finished, Recorded, Waiting
 from autofreeze.executors.watchdog import Watchdog, stuck_for
 from autofreeze.job import Job
@@ -35,11 +35,6 @@ MAX_STRIKES = 3
 
 NODE_NOTICE_SECONDS = 30.0
 """So long a dead node may take to be noticed as one: until then it looks as if its workers had died."""
-
-SHORT_SECONDS = 5.0
-"""Jobs that are shorter are handed out several at a time, as many as fill so long."""
-
-MOST_AT_A_TIME = 8
 
 LOOK_SECONDS = 2.0
 """How often the nodes are looked at."""
@@ -67,6 +62,10 @@ class _InHand:
 
     avoid: str = ""
     """Lane that it was displaced from."""
+
+    suspect: bool = False
+    """Whether it was among the jobs of a worker that died: then it is handed out alone, so that the one that
+    was the reason is told from the others."""
 
     waits_until: float = 0.0
     """Held back until it is known whether its workers died, or their nodes."""
@@ -166,12 +165,14 @@ class RayExecutor:
         self._looked = -math.inf
         self._slots = 0
         self._nodes: frozenset[str] = frozenset()
-        self._seconds: dict[int, deque[float]] = {}
+        self._paces = Paces()
         self._done_at: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
         self._too_large: set[str] = set()
         self._restarts: list[Restart] = []
-        self._complaints: dict[str, str] = {}
+        self._unfit: dict[str, str] = {}
+        self._complaints: set[str] = set()
+        self._names: dict[str, str] = {}
         self._look()
         self._lanes.start()
 
@@ -196,7 +197,7 @@ class RayExecutor:
         """How many jobs keep all workers busy; several for each where jobs are short."""
         self._look()
         slots = self._workers_wanted() - sum(lane.unfit for lane in self._running.values())
-        return max(slots, 1) * self._at_a_time()
+        return max(slots, 1) * self._paces.at_a_time()
 
     def submit(self, job: Job) -> None:
         """Queue a job behind those in hand; it goes on from its rolling file where there is one."""
@@ -297,11 +298,12 @@ class RayExecutor:
         """Take jobs for a worker: one, or as many short ones as there are to spare."""
         now, seconds = time.monotonic(), 0.0
         taken: list[str] = []
+        fit = sum(not one.unfit for one in self._running.values())
         for key in list(self._queue):
             held = self._jobs[key]
-            if held.waits_until > now or (held.avoid == lane and len(self._running) > 1):
+            if held.waits_until > now or (held.avoid == lane and fit > 1) or (held.suspect and taken):
                 continue
-            expected = self._expected(held.job)
+            expected = math.inf if held.suspect else self._paces.expected(held.job)
             if taken and (seconds + expected > SHORT_SECONDS or len(self._queue) - len(taken) <= leave):
                 break
             taken.append(key)
@@ -326,21 +328,6 @@ class RayExecutor:
         lane.idle, lane.since = False, time.monotonic()
         self._depot.post.remote(name, tuple(begin), tuple(lane.drop))
         lane.drop.clear()
-
-    # How long jobs take
-
-    def _expected(self, job: Job) -> float:
-        """Seconds that a job may take, by the longest of the latest that trained at least as much."""
-        depth = job.schedule.unfreeze_depth
-        known = [max(latest) for other, latest in self._seconds.items() if other >= depth and latest]
-        return max(known, default=math.inf) if depth in self._seconds else math.inf
-
-    def _at_a_time(self) -> int:
-        """How many jobs a worker takes in hand, by what the latest ones took."""
-        latest = [seconds for each in self._seconds.values() for seconds in each]
-        if len(latest) < MAX_STRIKES:
-            return 1
-        return min(max(math.ceil(SHORT_SECONDS / max(statistics.median(latest), 0.1)), 1), MOST_AT_A_TIME)
 
     # Receiving
 
@@ -388,13 +375,18 @@ class RayExecutor:
             self._bytes["states"] += len(state)
             self._bytes["jobs"] -= len(state)
             if held is not None:
-                write_bytes(self._states(held.job), state)
-                held.kept = epochs.get(key, held.told)
+                try:
+                    write_bytes(self._states(held.job), state)
+                except (
+                    OSError
+                ) as error:  # a full disk; a run that is interrupted then trains more of it again
+                    self._complain("states of runs cannot be kept", error.strerror or str(error))
+                else:
+                    held.kept = epochs.get(key, held.told)
         self._too_large.update(report.too_large)
         for told in report.told:
             if isinstance(told, Recorded) and told.record.last:
-                depth = told.job.schedule.unfreeze_depth
-                self._seconds.setdefault(depth, deque(maxlen=5)).append(told.record.seconds)
+                self._paces.note(told.job, told.record.seconds)
                 if self._watchdog:
                     self._watchdog.note(told.job, told.record.seconds / (told.record.epoch + 1))
 
@@ -402,16 +394,19 @@ class RayExecutor:
         """Leave a worker alone that cannot open what is searched; its slot stays taken."""
         lane.unfit = True
         where = self._words_for(lane.place)
-        if where not in self._complaints:
-            self._complaints[where] = reason
-            if self._tell:
-                self._tell(f"{where} is left alone: {reason}")
+        self._unfit[where] = reason
+        self._complain(f"{where} is left alone", reason)
         fit = [one for one in self._running.values() if not one.unfit]
         if not fit and len(self._running) >= self._workers_wanted():
             raise ClusterError(
-                [f"{place}: {why}" for place, why in self._complaints.items()],
+                [f"{place}: {why}" for place, why in self._unfit.items()],
                 where="no worker can run anything",
             )
+
+    def _complain(self, what: str, why: str) -> None:
+        if what not in self._complaints and self._tell:
+            self._tell(f"{what}: {why}")
+        self._complaints.add(what)
 
     # Losing workers
 
@@ -424,8 +419,12 @@ class RayExecutor:
         where = self._words_for(lane.place)
         for key in reversed(lane.keys):
             self._queue.appendleft(key)
-            self._jobs[key].lane = ""
-        if lane.keys:
+            self._jobs[key].lane, self._jobs[key].suspect = "", True
+        for key in lane.keys[1:]:
+            self._note_restart(self._jobs[key], lane.place.node, "worker", where)
+        if len(lane.keys) > 1:  # any of them may have been the reason
+            self._note_restart(self._jobs[lane.keys[0]], lane.place.node, "worker", where)
+        elif lane.keys:
             self._strike(self._jobs[lane.keys[0]], lane.place.node, "worker", where, error)
 
     def _displace(self, name: str, job: Job, error: str, where: str) -> None:
@@ -441,13 +440,16 @@ class RayExecutor:
     def _strike(self, held: _InHand, node: str, cause: Cause, where: str, error: str) -> None:
         held.strikes.append((node, cause))
         held.error = error
+        self._note_restart(held, node, cause, where)
+        if len(held.strikes) >= MAX_STRIKES:
+            held.waits_until = time.monotonic() + (NODE_NOTICE_SECONDS if cause == "worker" else 0.0)
+        self._looked = -math.inf
+
+    def _note_restart(self, held: _InHand, node: str, cause: Cause, where: str) -> None:
         resumed = held.told if self._shared else held.kept
         self._restarts.append(
             Restart(job=held.job.key, cause=cause, where=where, node=node, epoch=held.told, resumed=resumed)
         )
-        if len(held.strikes) >= MAX_STRIKES:
-            held.waits_until = time.monotonic() + (NODE_NOTICE_SECONDS if cause == "worker" else 0.0)
-        self._looked = -math.inf
 
     def _judge_strikes(self) -> None:
         """Fail jobs that have lost too many workers, those that went down with their nodes left out."""
@@ -493,11 +495,12 @@ class RayExecutor:
         return self._slots if self._most is None else min(self._slots, self._most)
 
     def _words_for(self, place: Place) -> str:
-        """Name a place; with a part of its node's id where several nodes share a host."""
-        hosts = {(lane.place.host, lane.place.node) for lane in self._running.values()}
-        shared = len({node for host, node in hosts if host == place.host}) > 1
+        """Name a place by its node's address; a second node there has a part of its id beside it."""
+        if place.node not in self._names:
+            taken = place.host in self._names.values()
+            self._names[place.node] = f"{place.host}/{place.node[:6]}" if taken else place.host
         gpus = f" (GPU {', '.join(place.gpus)})" if place.gpus else ""
-        return f"{place.host}{f'/{place.node[:6]}' if shared else ''}{gpus}"
+        return f"{self._names[place.node]}{gpus}"
 
     def facts(self) -> Placing:
         """Say where jobs ran, what was sent, and what had to be run again."""
