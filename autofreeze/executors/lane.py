@@ -20,6 +20,7 @@ from ray import tune
 from autofreeze.cluster.here import Here, Opener
 from autofreeze.errors import AutofreezeError
 from autofreeze.executors.depot import Errand, Order
+from autofreeze.executors.ledger import Place
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Failed, Finished, Recorded, Waiting
 from autofreeze.job import Job
@@ -28,25 +29,8 @@ BEAT_SECONDS = 1.0
 """A lane reports at the end of the first epoch after so long: short epochs, and short jobs, go several at a
 time. What a judge would have ended after the first of them has cost a second at most."""
 
-STATE_SECONDS = 5.0
-"""Seconds of training after which the state of a run is sent again."""
-
 MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError")
 """Names of errors that say nothing about a job, but about what else needs memory where it ran."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a worker runs."""
-
-    host: str
-    """Address of its machine."""
-
-    node: str
-    """Ray's id of the node."""
-
-    pid: int
-    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,14 +162,17 @@ class Lane(tune.Trainable):
             if isinstance(event, Recorded):
                 continue
             key = event.job.key
+            one = self._in_hand[key]
             if isinstance(event, Finished) and event.job.fresh is not None:
-                states |= self._in_hand[key].state()  # its model may be wanted for the test split
+                states |= one.state()  # its model may be wanted for the test split
+            elif isinstance(event, Displaced) and one.size() <= self._config["state_bytes"]:
+                states |= one.state()
             self._let_go(key)
-        too_large = []
+        too_large, seconds = [], self._config["state_seconds"]
         for key, one in self._in_hand.items():
-            if one.is_due() and one.size() > self._config["state_bytes"]:
+            if one.is_due(seconds) and one.size() > self._config["state_bytes"]:
                 too_large.append(key)
-            elif one.is_due():
+            elif one.is_due(seconds):
                 states |= one.state()
         return Report(self._place, tuple(told), states, tuple(too_large))
 
@@ -228,8 +215,8 @@ class _InHand:
     def size(self) -> int:
         return self.checkpoint.stat().st_size if self.checkpoint.exists() else 0
 
-    def is_due(self) -> bool:
-        late = time.monotonic() - self.sent >= STATE_SECONDS
+    def is_due(self, seconds: float) -> bool:
+        late = time.monotonic() - self.sent >= seconds
         return self.own and late and self.checkpoint.exists()
 
     def state(self) -> dict[str, bytes]:

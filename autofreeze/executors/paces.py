@@ -30,7 +30,7 @@ class Paces:
         self._seconds.setdefault(job.schedule.unfreeze_depth, deque(maxlen=LATEST)).append(seconds)
 
     def expected(self, job: Job) -> float:
-        """Seconds that a job may take: the most of the latest of its depth or a greater one; else infinite."""
+        """Seconds that a job may take: the most of the latest that trained as much or more; else infinite."""
         depth = job.schedule.unfreeze_depth
         known = [max(latest) for other, latest in self._seconds.items() if other >= depth]
         return max(known, default=math.inf) if depth in self._seconds else math.inf

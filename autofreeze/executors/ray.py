@@ -5,7 +5,7 @@ import pickle
 import queue
 import time
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +18,21 @@ from autofreeze.cluster.here import Opener
 from autofreeze.documents import write_bytes
 from autofreeze.errors import ClusterError
 from autofreeze.executors.depot import Depot, Errand
-from autofreeze.executors.lane import Displaced, Place, Raised, Report
+from autofreeze.executors.lane import Displaced, Raised, Report
 from autofreeze.executors.lanes import Lanes, Lost, Notice, Over, Reported
+from autofreeze.executors.ledger import Ledger, Place
 from autofreeze.executors.paces import MOST_AT_A_TIME, SHORT_SECONDS, Paces
 from autofreeze.executors.protocol import Event, Failed, Finished, Recorded, Waiting
 from autofreeze.executors.watchdog import Watchdog, stuck_for
 from autofreeze.job import Job
 from autofreeze.phrases import counted
-from autofreeze.placing import Cause, Placing, Restart
+from autofreeze.placing import Cause, Placing
 
 STATE_BYTES = 64 * 2**20
 """States of interrupted runs that are larger are not sent to the driver."""
+
+STATE_SECONDS = 5.0
+"""Seconds of training after which the state of a run is sent again."""
 
 MAX_STRIKES = 3
 """A job that has lost so many workers is failed; workers that went down with their nodes do not count."""
@@ -137,10 +141,14 @@ class RayExecutor:
     ) -> None:
         self._states, self._shared, self._most = states, shared, most
         self._find_slots, self._watchdog, self._tell = slots, watchdog, tell
-        self._placing: dict[str, Any] = {
-            "address": address, "cpus_per_trial": cpus, "gpus_per_trial": gpus, "threads": threads,
-            "states": "storage" if shared else "driver", "state_bytes": STATE_BYTES,
-        }  # fmt: skip
+        self._ledger = Ledger(
+            address=address,
+            cpus_per_trial=cpus,
+            gpus_per_trial=gpus,
+            threads=threads,
+            states="storage" if shared else "driver",
+            state_bytes=STATE_BYTES,
+        )
         self._node_bytes = opener.n_bytes
         self._opener = ray.put(opener)
         name = f"autofreeze-depot-{uuid.uuid4().hex}"
@@ -156,6 +164,7 @@ class RayExecutor:
             "threads": threads,
             "gpus": gpus,
             "state_bytes": STATE_BYTES,
+            "state_seconds": STATE_SECONDS,
         }
         self._lanes = Lanes(config, cpus=cpus, gpus=gpus)
         self._jobs: dict[str, _InHand] = {}
@@ -166,13 +175,8 @@ class RayExecutor:
         self._slots = 0
         self._nodes: frozenset[str] = frozenset()
         self._paces = Paces()
-        self._done_at: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
-        self._too_large: set[str] = set()
-        self._restarts: list[Restart] = []
         self._unfit: dict[str, str] = {}
         self._complaints: set[str] = set()
-        self._names: dict[str, str] = {}
         self._look()
         self._lanes.start()
 
@@ -261,7 +265,7 @@ class RayExecutor:
         del self._jobs[item.job.key]
         if item.job.key in self._queue:
             self._queue.remove(item.job.key)
-        if isinstance(item, Raised) and not self._done_at:
+        if isinstance(item, Raised) and not self._ledger.ended:
             raise item.error
         if isinstance(item, Raised):
             return Failed(item.job, " ".join(str(item.error).split())[:300])
@@ -320,8 +324,7 @@ class RayExecutor:
             return Errand(held.job, checkpoint=str(path.absolute()))
         state = path.read_bytes() if path.exists() else None
         errand = Errand(held.job, state=state)
-        self._bytes["jobs"] += len(pickle.dumps(held.job))
-        self._bytes["states"] += len(state or b"")
+        self._ledger.note_sent(job=len(pickle.dumps(held.job)), state=len(state or b""))
         return errand
 
     def _post(self, name: str, lane: _Lane, begin: Iterable[Errand]) -> None:
@@ -334,7 +337,7 @@ class RayExecutor:
     def _receive(self, notice: Notice) -> None:
         match notice:
             case Reported(lane, report):
-                self._bytes["jobs"] += len(report)
+                self._ledger.note_sent(job=len(report))
                 self._take_report(lane, pickle.loads(report))
             case Lost(lane, error):
                 self._take_back(lane, error)
@@ -350,40 +353,37 @@ class RayExecutor:
             self._note_unfit(lane, report.unfit)
             return
         self._keep_states(report)
-        where = self._words_for(report.place)
+        where = self._ledger.name(report.place)
         for told in report.told:
             match told:
                 case Recorded(job, record):
                     self._events.append((name, Recorded(job, record, where)))
                 case Displaced(job, error):
-                    self._displace(name, job, error, where)
+                    self._displace(name, job, error)
                 case _:
-                    self._note_end(lane, told.job, where)
+                    self._note_end(lane, told.job)
                     self._events.append((name, told))
         self._events.append((name, None))
 
-    def _note_end(self, lane: _Lane, job: Job, where: str) -> None:
+    def _note_end(self, lane: _Lane, job: Job) -> None:
         if job.key in lane.keys:
             lane.keys.remove(job.key)
-            self._done_at[where] += 1
+            self._ledger.note_end(lane.place)
 
     def _keep_states(self, report: Report) -> None:
         """Keep what interrupted runs go on from, before anybody hears of the records that led there."""
         epochs = {told.job.key: told.record.epoch + 1 for told in report.told if isinstance(told, Recorded)}
         for key, state in report.states.items():
             held = self._jobs.get(key)
-            self._bytes["states"] += len(state)
-            self._bytes["jobs"] -= len(state)
+            self._ledger.note_sent(job=-len(state), state=len(state))
             if held is not None:
                 try:
                     write_bytes(self._states(held.job), state)
-                except (
-                    OSError
-                ) as error:  # a full disk; a run that is interrupted then trains more of it again
+                except OSError as error:
                     self._complain("states of runs cannot be kept", error.strerror or str(error))
                 else:
                     held.kept = epochs.get(key, held.told)
-        self._too_large.update(report.too_large)
+        self._ledger.note_too_large(report.too_large)
         for told in report.told:
             if isinstance(told, Recorded) and told.record.last:
                 self._paces.note(told.job, told.record.seconds)
@@ -393,7 +393,7 @@ class RayExecutor:
     def _note_unfit(self, lane: _Lane, reason: str) -> None:
         """Leave a worker alone that cannot open what is searched; its slot stays taken."""
         lane.unfit = True
-        where = self._words_for(lane.place)
+        where = self._ledger.name(lane.place)
         self._unfit[where] = reason
         self._complain(f"{where} is left alone", reason)
         fit = [one for one in self._running.values() if not one.unfit]
@@ -416,18 +416,15 @@ class RayExecutor:
         lane = self._running.pop(name, None)
         if lane is None:
             return
-        where = self._words_for(lane.place)
         for key in reversed(lane.keys):
             self._queue.appendleft(key)
             self._jobs[key].lane, self._jobs[key].suspect = "", True
-        for key in lane.keys[1:]:
-            self._note_restart(self._jobs[key], lane.place.node, "worker", where)
         if len(lane.keys) > 1:  # any of them may have been the reason
-            self._note_restart(self._jobs[lane.keys[0]], lane.place.node, "worker", where)
+            self._note_restart(self._jobs[lane.keys[0]], lane.place, "worker")
         elif lane.keys:
-            self._strike(self._jobs[lane.keys[0]], lane.place.node, "worker", where, error)
+            self._strike(self._jobs[lane.keys[0]], lane.place, "worker", error)
 
-    def _displace(self, name: str, job: Job, error: str, where: str) -> None:
+    def _displace(self, name: str, job: Job, error: str) -> None:
         """Let a job that found too little memory run elsewhere."""
         lane, held = self._running[name], self._jobs.get(job.key)
         if held is None or held.lane != name:
@@ -435,21 +432,19 @@ class RayExecutor:
         lane.keys.remove(job.key)
         held.lane, held.avoid = "", name
         self._queue.append(job.key)
-        self._strike(held, "", "memory", where, error)
+        self._strike(held, lane.place, "memory", error)
 
-    def _strike(self, held: _InHand, node: str, cause: Cause, where: str, error: str) -> None:
-        held.strikes.append((node, cause))
+    def _strike(self, held: _InHand, place: Place, cause: Cause, error: str) -> None:
+        held.strikes.append((place.node, cause))
         held.error = error
-        self._note_restart(held, node, cause, where)
+        self._note_restart(held, place, cause)
         if len(held.strikes) >= MAX_STRIKES:
             held.waits_until = time.monotonic() + (NODE_NOTICE_SECONDS if cause == "worker" else 0.0)
         self._looked = -math.inf
 
-    def _note_restart(self, held: _InHand, node: str, cause: Cause, where: str) -> None:
+    def _note_restart(self, held: _InHand, place: Place, cause: Cause) -> None:
         resumed = held.told if self._shared else held.kept
-        self._restarts.append(
-            Restart(job=held.job.key, cause=cause, where=where, node=node, epoch=held.told, resumed=resumed)
-        )
+        self._ledger.note_restart(held.job.key, cause, place, epoch=held.told, resumed=resumed)
 
     def _judge_strikes(self) -> None:
         """Fail jobs that have lost too many workers, those that went down with their nodes left out."""
@@ -494,33 +489,10 @@ class RayExecutor:
     def _workers_wanted(self) -> int:
         return self._slots if self._most is None else min(self._slots, self._most)
 
-    def _words_for(self, place: Place) -> str:
-        """Name a place by its node's address; a second node there has a part of its id beside it."""
-        if place.node not in self._names:
-            taken = place.host in self._names.values()
-            self._names[place.node] = f"{place.host}/{place.node[:6]}" if taken else place.host
-        gpus = f" (GPU {', '.join(place.gpus)})" if place.gpus else ""
-        return f"{self._names[place.node]}{gpus}"
-
     def facts(self) -> Placing:
         """Say where jobs ran, what was sent, and what had to be run again."""
-        done = max(self._done_at.total(), 1)
         shared = 0 if self._lanes.closed else ray.get(self._depot.shared_bytes.remote())
-        restarts = (
-            one.model_copy(update={"cause": "node"})
-            if one.cause == "worker" and one.node not in self._nodes
-            else one
-            for one in self._restarts
-        )
-        return Placing(
-            **self._placing,
-            workers=dict(self._done_at),
-            too_large=len(self._too_large),
-            node_bytes=self._node_bytes + shared,
-            job_bytes=self._bytes["jobs"] / done,
-            job_state_bytes=self._bytes["states"] / done,
-            restarts=tuple(restarts),
-        )
+        return self._ledger.placing(nodes=self._nodes, node_bytes=self._node_bytes + shared)
 
 
 def object_store_bytes() -> int:
