@@ -441,6 +441,7 @@ class RayExecutor:
         if len(held.strikes) >= MAX_STRIKES:
             held.waits_until = time.monotonic() + (NODE_NOTICE_SECONDS if cause == "worker" else 0.0)
         self._looked = -math.inf
+        self._judge_strikes()
 
     def _note_restart(self, held: _InHand, place: Place, cause: Cause) -> None:
         resumed = held.told if self._shared else held.kept
