@@ -12,7 +12,7 @@ HEAVY = ("torch", "torchvision", "timm", "optuna", "ray")
 CORE = (
     "errors", "values", "schedule", "regime", "documents", "recipes", "space", "baselines", "cost", "groups",
     "metrics", "pruning", "stability", "results", "budget", "seeds", "job", "task", "records",
-    "preprocessing", "bytesize",
+    "preprocessing", "bytesize", "status", "statusfile", "pulse",
 )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def test_reports_and_exports_load_nothing_heavy(package):
     assert loaded(code) == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], ["status", "--help"]])
 def test_help_loads_nothing_heavy(arguments):
     code = f"from autofreeze.cli import main\nassert main({arguments!r}) == 0"
     out = run(code)

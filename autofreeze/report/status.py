@@ -17,7 +17,9 @@ from autofreeze.status import Doing, UnderWay
 LONG_SILENCE = 10.0
 """Seconds after which it is told how long ago the last word came."""
 
-RESUME, GOES_ON_WITH = "--resume", "it goes on where it was, with:"
+DAY = 86400.0
+
+RESUME, COMMAND = "--resume", ":  autofreeze "
 
 
 def render(sight: Sight, name: str, *, rows: int | None = None, resumes: bool = True) -> RenderableType:
@@ -43,7 +45,7 @@ def render(sight: Sight, name: str, *, rows: int | None = None, resumes: bool = 
 
 def line_of(text: str) -> Text:
     """Write a line; one that ends with a command stays whole, to be copied, however narrow a terminal is."""
-    whole = GOES_ON_WITH in text
+    whole = COMMAND in text
     return Text(printable(text), no_wrap=whole, overflow="ignore" if whole else None)
 
 
@@ -75,13 +77,13 @@ def resuming(command: str) -> str:
     if not command:
         return f"it goes on with {RESUME}, where it was"
     again = command if RESUME in shlex.split(command) else f"{command} {RESUME}"
-    return f"{GOES_ON_WITH}  {again}"
+    return f"it goes on where it was, with:  {again}"
 
 
 def _standing(sight: Sight) -> str:
     """Say whether it runs, what it is or was doing, and where its process is."""
     status, age = sight.status, sight.status.age(sight.now)
-    ago = f"{duration(age)} ago"
+    ago = f"{duration(age)} ago" if age < DAY else f"on {status.written.astimezone():%Y-%m-%d %H:%M}"
     place = f"process {status.process} on {status.host}"
     match sight.pulse:
         case Pulse.RUNNING:
@@ -89,7 +91,7 @@ def _standing(sight: Sight) -> str:
             for_long = duration((sight.now - status.began).total_seconds())
             return f"{status.doing.value}, for {for_long} ({place}){silent}"
         case Pulse.ENDED:
-            return f"cut short {ago}: {status.cut_short}" if status.cut_short else f"ended {ago}"
+            return f"ended {ago}" + (f", cut short: {status.cut_short}" if status.cut_short else "")
         case Pulse.KILLED:
             return f"was killed while {status.doing.value}; last word {ago} ({place})"
         case Pulse.UNKNOWN:
@@ -107,7 +109,7 @@ def _trials(sight: Sight) -> str:
     if status.tunings:
         line += f", and {status.tuned} of {status.tunings} that tune baselines"
     line += f": {ended}" if ended else ""
-    return line + (_left(sight) if status.doing is Doing.SEARCHING else "")
+    return line + (_left(sight, "; ") if status.doing is Doing.SEARCHING else "")
 
 
 def _fresh(sight: Sight) -> str:
@@ -117,16 +119,16 @@ def _fresh(sight: Sight) -> str:
     parts = [f"{fresh.seeds} looked at"] if fresh.seeds else []
     if fresh.total:
         look = "next" if fresh.seeds else "first"
-        left = _left(sight) if status.doing is Doing.CONFIRMING else ""
+        left = _left(sight, ", ") if status.doing is Doing.CONFIRMING else ""
         parts.append(f"{fresh.done} of {fresh.total} runs done for the {look} look{left}")
     return f"fresh seeds (at most {fresh.planned}): {'; '.join(parts) or 'none run yet'}"
 
 
-def _left(sight: Sight) -> str:
+def _left(sight: Sight, joint: str) -> str:
     left = sight.status.seconds_left
     if left is None or sight.pulse is not Pulse.RUNNING:
         return ""
-    return f", about {roughly(max(left - sight.status.age(sight.now), 0.0))} left"
+    return f"{joint}about {roughly(max(left - sight.status.age(sight.now), 0.0))} left"
 
 
 def _table(sight: Sight, runs: Sequence[UnderWay]) -> Table:
@@ -138,11 +140,11 @@ def _table(sight: Sight, runs: Sequence[UnderWay]) -> Table:
     table = Table(box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("what", overflow="fold")
-    for heading in ("fresh seed" if fresh else "fold", "epoch", status.scale.metric):
+    for heading in ("fresh\nseed" if fresh else "fold", "epoch", status.scale.metric):
         table.add_column(heading, justify="right", no_wrap=True)
     if placed:
-        table.add_column("where", overflow="fold")
-    table.add_column("running for" if runs_on else "ran for", justify="right", no_wrap=True)
+        table.add_column("where", no_wrap=True)
+    table.add_column("running\nfor" if runs_on else "ran\nfor", justify="right", no_wrap=True)
     for run in runs:
         heads = f", {run.heads} heads" if run.heads else ""
         part = str(run.fresh) if run.fresh is not None else f"{run.fold + 1}/{run.folds}"
