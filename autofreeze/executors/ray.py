@@ -28,7 +28,7 @@ from autofreeze.job import Job
 from autofreeze.phrases import counted
 from autofreeze.placing import Cause, Placing
 
-STATE_BYTES = 64 * 2**20
+STATE_BYTES = 64_000_000
 """States of interrupted runs that are larger are not sent to the driver."""
 
 STATE_SECONDS = 5.0

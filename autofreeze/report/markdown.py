@@ -11,6 +11,7 @@ from autofreeze.phrases import capitalised
 from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.owntraining import is_own, work_figure
+from autofreeze.report.placing import placing_lines
 from autofreeze.report.plan import range_words
 from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid, stability_of
 from autofreeze.report.summary import over, unconfirmed_lines
@@ -57,6 +58,7 @@ def page(result: StudyResult) -> str:
             for line in (
                 *conditions(result.data, result.backbone)[1:],
                 *(f"engine: {line}" for line in result.engine),
+                *placing_lines(result.placing),
             )
         ),
         f"Versions: {escape(versions_line(result.versions))}.",

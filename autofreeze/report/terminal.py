@@ -14,6 +14,7 @@ from autofreeze.phrases import capitalised, printable
 from autofreeze.report.comparison import compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.owntraining import work_figure
+from autofreeze.report.placing import placing_lines
 from autofreeze.report.stability import lines, map_grid, stability_of
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.words import (
@@ -212,6 +213,7 @@ def _closing(result: StudyResult) -> list[str]:
         *conditions(result.data, result.backbone),
         *found(result.data),
         *(f"engine: {line}" for line in result.engine),
+        *placing_lines(result.placing),
         f"command: {result.command}" if result.command else "",
         f"versions: {versions_line(result.versions)}",
     ]
