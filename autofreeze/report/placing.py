@@ -21,8 +21,8 @@ def placing_lines(placing: Placing | None) -> list[str]:
     job, state = format_bytes(round(placing.job_bytes)), format_bytes(round(placing.job_state_bytes))
     return [
         f"ran on Ray ({placing.address}): {where or 'no job to its end'}, {each}",
-        f"sent to each node once: {format_bytes(placing.node_bytes)} (weights, pixels, features); for a job {job}, "
-        f"and states of {state}",
+        f"sent to each node once: {format_bytes(placing.node_bytes)} (weights, pixels, features); "
+        f"for a job {job}, and states of {state}",
         _states(placing),
         *_restarts(placing.restarts),
     ]
