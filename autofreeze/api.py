@@ -3,7 +3,8 @@
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from autofreeze.task import Task
 from autofreeze.values import did_you_mean
 
 if TYPE_CHECKING:
+    from autofreeze.cluster.connection import Cluster
     from autofreeze.own.groups import Given
     from autofreeze.own.run import Fit
 
@@ -136,6 +138,7 @@ def search(
 
     Raises:
         InputError: Something given is wrong; nothing has been overwritten.
+        ClusterError: A Ray does not start.
         TrainingError: The first trials all failed.
     """
     began = time.monotonic()
@@ -148,7 +151,8 @@ def search(
         storage=storage,
     )  # fmt: skip
     out = Path(out)
-    subject: Subject
+    subject: Subject | None = None
+    settings: Task | None = None
     if own:
         from autofreeze.own.opening import open_own
 
@@ -157,20 +161,34 @@ def search(
             fit, groups, asked, **named, direction=direction, delta=delta, held_out=held_out, reads=reads,
             name=name, not_for_own={"data": data, "model": model, "views": views, "erase": erase, **task},
         )  # fmt: skip
-        check_free(out, resume=resume)
     else:
-        from autofreeze.opening import open_one
-
         options = asked.decided()
         given, backbone = _both(data, model)
         settings = _task(given, backbone, options, task)
-        check_free(out, resume=resume)
-        subject = open_one(settings, display)
-    session = SearchSession(subject, options, out, display=display, command=command)
-    session.check()
-    left = None if time_limit is None else time_limit - (time.monotonic() - began)
-    with watch_for_interruption(display.tell if display else None) as interruption:
-        return session.search(interruption, left)
+    check_free(out, resume=resume)
+    with _connected(options) as cluster:
+        if settings is not None:
+            from autofreeze.opening import open_one
+
+            subject = open_one(settings, display)
+        assert subject is not None
+        session = SearchSession(subject, options, out, display=display, command=command, cluster=cluster)
+        session.check()
+        left = None if time_limit is None else time_limit - (time.monotonic() - began)
+        with watch_for_interruption(display.tell if display else None) as interruption:
+            return session.search(interruption, left)
+
+
+@contextmanager
+def _connected(options: Decided) -> "Iterator[Cluster | None]":
+    """Connect to the cluster that was asked for; None without one."""
+    if options.cluster is None:
+        yield None
+        return
+    from autofreeze.cluster.connection import connect
+
+    with connect(options.cluster) as cluster:
+        yield cluster
 
 
 def _both(data: str | Path | None, model: str | None) -> tuple[str | Path, str]:
@@ -315,30 +333,33 @@ def search_all(
     settings = [_task(one, model, options, task) for one in given]
     out = Path(out)
     check_usable_by_several(out, resume=resume)
-    subjects = open_all(settings, display)
-    sessions: dict[str, SearchSession] = {}
-    problems: list[tuple[str, InputError]] = []
-    names = folder_names([subject.bench.dataset.name for subject in subjects])
-    for name, subject in zip(names, subjects, strict=True):
-        try:
-            session = SearchSession(subject, options, out / name, display=display, command=command)
-            session.check()
-            sessions[name] = session
-        except InputError as error:
-            problems.append((subject.given, error))
-    if problems:
-        raise gather(problems, len(given))
-    several = SeveralSearch(
-        sessions,
-        out,
-        model=model,
-        display=display,
-        command=command,
-        deadline=None if time_limit is None else began + time_limit,
-        began=began,
-    )
-    with watch_for_interruption(display.tell if display else None) as interruption:
-        return several.search(interruption)
+    with _connected(options) as cluster:
+        sessions: dict[str, SearchSession] = {}
+        problems: list[tuple[str, InputError]] = []
+        subjects = open_all(settings, display)
+        names = folder_names([subject.bench.dataset.name for subject in subjects])
+        for name, subject in zip(names, subjects, strict=True):
+            try:
+                session = SearchSession(
+                    subject, options, out / name, display=display, command=command, cluster=cluster
+                )
+                session.check()
+                sessions[name] = session
+            except InputError as error:
+                problems.append((subject.given, error))
+        if problems:
+            raise gather(problems, len(given))
+        several = SeveralSearch(
+            sessions,
+            out,
+            model=model,
+            display=display,
+            command=command,
+            deadline=None if time_limit is None else began + time_limit,
+            began=began,
+        )
+        with watch_for_interruption(display.tell if display else None) as interruption:
+            return several.search(interruption)
 
 
 def _check_each_once(data: Sequence[str]) -> None:

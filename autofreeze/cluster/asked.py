@@ -13,6 +13,8 @@ LOCAL = ""
 AUTO = "auto"
 """The address of a cluster that this machine belongs to."""
 
+LAST_PORT = 65_535
+
 FINEST = 0.0001
 """Ray counts resources in steps of this size."""
 
@@ -111,6 +113,19 @@ def read_options(
     )
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is ``host:port`` or ``ray://host:port``."""
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and 1 <= int(found["port"]) <= LAST_PORT
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Give host and port of ``host:port`` or ``ray://host:port``."""
+    found = _ADDRESS.fullmatch(address)
+    assert found is not None
+    return found["host"].strip("[]"), int(found["port"])
+
+
 def looks_like_address(word: str) -> bool:
     """Whether a word behind ``--ray`` is meant as its address, right or wrong, and not as data."""
     return _LIKE_AN_ADDRESS.fullmatch(word) is not None
@@ -123,10 +138,9 @@ def _problems_of_address(ray: object) -> list[str]:
     address = ray.strip()
     if address in (LOCAL, "local", AUTO):
         return []
-    found = _ADDRESS.fullmatch(address)
-    if found is None:
+    if _ADDRESS.fullmatch(address) is None:
         return [f"ray: got {ray!r}; must be {allowed}, such as 10.0.0.5:6379"]
-    if not 1 <= int(found["port"]) <= 65_535:
+    if not is_address(address):
         return [f"ray: got {ray!r}; the port must be in 1..65535; ray start takes 6379"]
     return []
 
