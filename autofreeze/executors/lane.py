@@ -89,7 +89,7 @@ class Lane(tune.Trainable):
         gpus = context.get_accelerator_ids().get("GPU", [])
         ray.get(self._depot.enter.remote(self._lane, [context.current_actor]))
         self._place: Place = Place(
-            os.uname().nodename, context.get_node_id(), os.getpid(), tuple(map(str, gpus))
+            ray.util.get_node_ip_address(), context.get_node_id(), os.getpid(), tuple(map(str, gpus))
         )
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
