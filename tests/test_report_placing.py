@@ -9,10 +9,18 @@ from autofreeze.report.placing import NAMED, placing_lines
 @pytest.fixture
 def placing():
     return Placing(
-        address="auto", workers={"10.0.0.6 (GPU 0)": 1, "10.0.0.5": 34},
-        cpus_per_trial=1, gpus_per_trial=0.25, threads=2, states="driver", state_bytes=64_000_000, too_large=0, node_bytes=15_648_824,
-        job_bytes=5400.2, job_state_bytes=1_354_814.4,
-    )  # fmt: skip
+        address="auto",
+        workers={"10.0.0.6 (GPU 0)": 1, "10.0.0.5": 34},
+        cpus_per_trial=1,
+        gpus_per_trial=0.25,
+        threads=2,
+        states="driver",
+        state_bytes=64_000_000,
+        too_large=0,
+        node_bytes=15_648_824,
+        job_bytes=5400.2,
+        job_state_bytes=1_354_814.4,
+    )
 
 
 def restart(job="3.0", **changes):
