@@ -9,10 +9,10 @@ PLACES = ("10.0.0.5 (GPU 0)", "10.0.0.5 (GPU 1)", "10.0.0.6 (GPU 0)")
 
 
 class PlacedExecutor(ReplayExecutor):
-    """Plays made-up curves on as many workers as there are places; a job stays where it began."""
+    """Plays curves on as many workers as there are places; a job stays where it began."""
 
-    def __init__(self, made_up, places=PLACES):
-        super().__init__(made_up.curve, capacity=len(places))
+    def __init__(self, player, places=PLACES):
+        super().__init__(player, capacity=len(places))
         self._free, self._at = list(places), {}
 
     def submit(self, job):

@@ -86,7 +86,7 @@ def placed(tmp_path, made_up):
         folder = tmp_path / f"run-{is_terminal}"
         panels = []
         with RunFolder(folder, {}) as run, Watcher(display, folder, trials=trials, scale=SCALE) as watcher:
-            executor = PlacedExecutor(made_up)
+            executor = PlacedExecutor(made_up.curve)
             give = executor.next_event
 
             def next_event():

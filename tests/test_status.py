@@ -17,10 +17,12 @@ import filelock
 import numpy as np
 import pytest
 from placed import PLACES, PlacedExecutor
+from test_confirm import Runner, finalist
 
 from autofreeze import api, pulse
+from autofreeze.confirm import Confirming
 from autofreeze.errors import RunFolderError, TrainingError
-from autofreeze.imagescoring import ImageScoring
+from autofreeze.imagescoring import FreshImageScoring, ImageScoring
 from autofreeze.pulse import Pulse, Sight, is_held, look, pulse_of
 from autofreeze.report.status import lines_of
 from autofreeze.results import ended_trials, rank
@@ -99,11 +101,12 @@ def test_it_is_never_seen_half_written(tmp_path):
     seen = set()
     with StatusFile(tmp_path, teller, pause=0.0) as file:
         wait_until(lambda: (tmp_path / STATUS).exists())
-        for trials in range(1, 200):
-            teller.trials = trials
+        end = time.monotonic() + 30
+        while len(seen) < 20 and time.monotonic() < end:
+            teller.trials += 1
             file.changed()
             seen.add(read_status(tmp_path).trials)
-    assert len(seen) > 1
+    assert len(seen) == 20
     assert [path.name for path in tmp_path.iterdir()] == [STATUS]
 
 
@@ -151,7 +154,7 @@ class Told:
             RunFolder(folder, {"test": 1}) as run,
             Watcher(None, folder, trials=trials, scale=SCALE, command="autofreeze search photos") as watcher,
         ):
-            executor = PlacedExecutor(made_up)
+            executor = PlacedExecutor(made_up.curve)
             give = executor.next_event
 
             def next_event():
@@ -221,6 +224,44 @@ def test_before_it_prepares_and_at_the_end_it_says_that_it_has_ended(told):
     assert told.after.counted == 15
     assert (told.after.process, told.after.host) == (os.getpid(), socket.gethostname())
     assert told.after.command == "autofreeze search photos"
+
+
+def test_a_confirmation_on_three_places_is_told_run_by_run(tmp_path, made_up):
+    runner = Runner(made_up, {0: 0.9, 1: 0.5, 2: 0.9}, broken={1: 2})
+    told, runs_on = [], set()
+    with RunFolder(tmp_path, {}) as folder, Watcher(None, tmp_path, trials=3, scale=SCALE) as watcher:
+        executor = PlacedExecutor(lambda job: list(runner(job)))
+        give = executor.next_event
+
+        def next_event():
+            told.append(watcher.status())
+            runs_on.update((run.number, run.fresh) for run in told[-1].under_way)
+            return give()
+
+        executor.next_event = next_event
+        confirming = Confirming(
+            folder, executor, [finalist(made_up, number) for number in (0, 1, 2)],
+            scoring=FreshImageScoring("top1", runner.labels, runner.split_of, n_classes=4), seed=0,
+            planned=12, delta=0.01, observer=watcher,
+        )  # fmt: skip
+        watcher.confirming_begins(12, None)
+        confirming.confirm()
+        watcher.reading_begins()
+        reading = watcher.status()
+    assert {(job.trial, job.fresh) for job in runner.jobs} == runs_on
+    assert max(len(status.under_way) for status in told) == 3
+    assert {run.where for status in told for run in status.under_way if run.epochs_done} == set(PLACES)
+    assert all(
+        status.places == Counter(run.where for run in status.under_way if run.where) for status in told
+    )
+    assert {run.name for status in told for run in status.under_way} == {"x"}
+    assert told[0].fresh == FreshSeeds(planned=12, done=0, total=18)
+    assert {status.fresh.seeds for status in told} == {0, 6}
+    first = [(status.fresh.done, status.fresh.total) for status in told if not status.fresh.seeds]
+    assert first[-1] == (11, 12)  # of the two that did not break off
+    assert {total for _, total in first} == {18, 12}
+    assert all(status.seconds_left is not None for status in told[-5:])
+    assert (reading.doing, reading.under_way) == (Doing.READING, ())
 
 
 @pytest.mark.parametrize(
