@@ -59,7 +59,8 @@ class StatusFile:
         while self._changed.wait() and not self._over.is_set():
             self._changed.clear()
             self._write()
-            self._over.wait(self._pause)
+            if self._over.wait(self._pause):  # the change that goes with it may have been cleared above
+                return
 
     def _write(self) -> None:
         with suppress(OSError):

@@ -96,6 +96,28 @@ def test_without_a_change_nothing_is_written(tmp_path):
     assert len(teller.asked) == 2  # at the end, once more
 
 
+def test_an_end_in_the_midst_of_a_round_ends_it(tmp_path):
+    """What is noted as new just when the thread takes note of what was new before is not lost."""
+    file = StatusFile(tmp_path, Teller(), pause=0.0)
+
+    class Slow(threading.Event):
+        def clear(self):
+            file._over.wait()
+            time.sleep(0.1)  # until the end has said that there is something new
+            super().clear()
+
+    file._changed = Slow()
+
+    def run():
+        with file:
+            time.sleep(0.1)
+
+    worker = threading.Thread(target=run, daemon=True)
+    worker.start()
+    worker.join(10)
+    assert not worker.is_alive()
+
+
 def test_it_is_never_seen_half_written(tmp_path):
     teller = Teller()
     seen = set()
