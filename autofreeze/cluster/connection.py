@@ -3,11 +3,13 @@
 import os
 import secrets
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from autofreeze.cluster.answer import why_no_answer
@@ -121,7 +123,8 @@ def connect(asked: ClusterOptions) -> Iterator[Cluster]:
                 _start() if asked.is_local else _join(asked.address)
             cluster = Cluster("local" if asked.is_local else _address(), is_client=_is_client())
             cluster.check(asked.storage)
-            yield cluster
+            with _folder_of_client() if cluster.is_client else nullcontext():
+                yield cluster
         finally:
             with _signals_kept():
                 ray.shutdown()
@@ -223,6 +226,21 @@ def _token() -> dict[str, str]:
     if "RAY_AUTH_MODE" in os.environ or AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True):
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+@contextmanager
+def _folder_of_client() -> Iterator[None]:
+    """Have a folder for Ray Tune, which asks the node that it is on for one: a client is on none."""
+    import ray
+
+    worker: Any = ray._private.worker
+    with tempfile.TemporaryDirectory(prefix="autofreeze-ray-") as folder:
+        before = worker._global_node
+        worker._global_node = SimpleNamespace(get_session_dir_path=lambda: folder)
+        try:
+            yield
+        finally:
+            worker._global_node = before
 
 
 @contextmanager

@@ -48,9 +48,10 @@ def differences(here: Mapping[str, str], there: Mapping[str, str]) -> str:
 
     Args:
         here: ``versions_here()`` of the driver.
-        there: ``versions_here()`` of the other machine.
+        there: ``versions_here()`` of the other machine; what it does not tell is passed over.
     """
-    names = [name for name in here if name != "code" and there.get(name) != here[name]]
+    told = there.keys() | {"autofreeze"}
+    names = [name for name in here if name in told - {"code"} and there.get(name) != here[name]]
     found = [f"{name} {there.get(name) or 'unknown'} instead of {here[name] or 'unknown'}" for name in names]
     if "autofreeze" not in names and there.get("code") != here.get("code"):
         found.append(f"autofreeze {here['autofreeze']} in another state of its code")
