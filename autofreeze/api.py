@@ -377,6 +377,8 @@ def _task(data: str | Path, model: str, options: Decided, given: dict[str, Any])
     known = ["auto", *METRICS]
     if metric not in known:
         raise ConfigError(f"metric: {metric!r} is unknown{did_you_mean(str(metric), known)}")
+    if options.cluster is not None and options.cluster.storage is not None and not given.get("cache_folder"):
+        given = {**given, "cache_folder": str(options.cluster.storage / "cache")}
     fields = {"split_seed": options.seed, **given, "folds": options.folds, "data": str(data), "model": model}
     return Task.parse(fields)
 

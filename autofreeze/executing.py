@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from autofreeze.cluster.here import Opener
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Executor
 from autofreeze.executors.watchdog import Watchdog
 from autofreeze.phrases import counted
 from autofreeze.placing import Placing
+from autofreeze.regime import Regime
 from autofreeze.run import RunFolder
 from autofreeze.searchoptions import Decided
 from autofreeze.subject import Subject
@@ -41,6 +43,7 @@ def workplace(
     options: Decided,
     folder: RunFolder,
     *,
+    regime: Regime,
     cluster: "Cluster | None" = None,
     tell: Callable[[str], None] | None = None,
 ) -> Iterator[Workplace]:
@@ -50,11 +53,12 @@ def workplace(
         subject: What is searched.
         options: How; ``cluster`` says how much of a cluster each trial gets.
         folder: The open run folder.
+        regime: What trials have in common, such as their batch size.
         cluster: The cluster that is connected; None: this process.
         tell: Shows a line.
 
     Raises:
-        ConfigError: The cluster has not what a trial is to get.
+        ConfigError: The cluster has not what a trial is to get, or a share of a GPU is too small for a step.
     """
     watchdog = Watchdog(options.stuck_after)
     if cluster is None:
@@ -64,14 +68,15 @@ def workplace(
             )
         )
         return
-    from autofreeze.cluster.sharing import most_in_hand, share_out
+    from autofreeze.cluster.sharing import most_in_hand, refuse_too_little_memory, share_out
     from autofreeze.executors.ray import RayExecutor, object_store_bytes
 
     asked = options.cluster
     assert asked is not None
     task = subject.settings().get("task", {})
+    nodes = cluster.nodes()
     placement = share_out(
-        cluster.nodes(),
+        nodes,
         gpus_per_trial=asked.gpus_per_trial,
         cpus_per_trial=asked.cpus_per_trial,
         threads=task.get("threads"),
@@ -79,6 +84,9 @@ def workplace(
         device=task.get("device", "auto"),
     )
     opener = subject.opener(shared_disk=asked.is_local or asked.storage is not None)
+    if 0 < placement.gpus < 1 and "task" in subject.settings():  # images: other trainings keep to no cap
+        needed = _step_bytes(opener, regime)
+        refuse_too_little_memory(needed, placement, nodes, batch_size=regime.batch_size)
     if tell:
         tell(_in_words(placement))
     executor = RayExecutor(
@@ -97,6 +105,14 @@ def workplace(
     )
     with executor:
         yield Workplace(executor, executor.facts)
+
+
+def _step_bytes(opener: Opener, regime: Regime) -> int:
+    from autofreeze.cluster.footprint import step_bytes
+    from autofreeze.cluster.parcel import ImageParcel
+
+    assert isinstance(opener, ImageParcel)
+    return step_bytes(opener, regime)
 
 
 def _in_words(placement: "Placement") -> str:

@@ -186,7 +186,8 @@ class SearchSession:
 
     def _open_workplace(self, folder: RunFolder) -> AbstractContextManager[Workplace]:
         tell = self.display.tell if self.display else None
-        return workplace(self.subject, self.options, folder, cluster=self.cluster, tell=tell)
+        regime = self.space.fixed_regime
+        return workplace(self.subject, self.options, folder, regime=regime, cluster=self.cluster, tell=tell)
 
     def _watcher(self) -> Watcher:
         trials = self.options.trials

@@ -97,17 +97,21 @@ class ImageParcel:
         if device.type == "cpu":
             keep_freed_memory()
         elif device.type == "cuda" and here.gpus < 1:
-            torch.cuda.set_per_process_memory_fraction(here.gpus)
-        store = self._images()
-        backbone = replace(self.backbone, tensors=_as_tensors(ray.get(self.tensors)))
-        stores = self._feature_stores(here, device) if self.task.reuse else None
-        engine = Engine(backbone, len(self.dataset.classes), device, stores, decoded=store.key)
-        bench = Workbench(self.task, self.dataset, store, backbone, self.splits, device, engine)
+            torch.cuda.set_per_process_memory_fraction(here.gpus)  # what others have is not taken from them
+        bench = self.bench(here, device)
 
         def run_here(job: Job, checkpoint: Path) -> Iterator[EpochRecord]:
             return run(job, bench, checkpoint=checkpoint)
 
         return run_here
+
+    def bench(self, here: Here, device: torch.device) -> Workbench:
+        """Open the task on a device of a worker."""
+        store = self._images()
+        backbone = replace(self.backbone, tensors=_as_tensors(ray.get(self.tensors)))
+        stores = self._feature_stores(here, device) if self.task.reuse else None
+        engine = Engine(backbone, len(self.dataset.classes), device, stores, decoded=store.key)
+        return Workbench(self.task, self.dataset, store, backbone, self.splits, device, engine)
 
     def _images(self) -> DecodedStore | HeldImages:
         if isinstance(self.images, DecodedStore):

@@ -18,6 +18,7 @@ import ray
 from ray import tune
 
 from autofreeze.cluster.here import Here, Opener
+from autofreeze.cluster.packages import differences, versions_here
 from autofreeze.errors import AutofreezeError
 from autofreeze.executors.depot import Errand, Order
 from autofreeze.executors.ledger import Place
@@ -136,6 +137,9 @@ class Lane(tune.Trainable):
 
     def _open(self) -> Report:
         """Open what is searched, once for the life of the worker."""
+        if what := differences(self._config["versions"], versions_here()):
+            self._unfit = f"it has {what}"
+            return Report(self._place, unfit=self._unfit)
         # The reference comes in a list, and is fetched here: what it stands for reaches each node once.
         wrapped: Any = ray.get(self._depot.opener.remote())
         try:

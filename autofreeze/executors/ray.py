@@ -15,6 +15,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autofreeze.cluster.here import Opener
+from autofreeze.cluster.packages import versions_here
 from autofreeze.documents import write_bytes
 from autofreeze.errors import ClusterError
 from autofreeze.executors.depot import Depot, Errand
@@ -163,6 +164,7 @@ class RayExecutor:
             "namespace": ray.get_runtime_context().namespace,
             "threads": threads,
             "gpus": gpus,
+            "versions": versions_here(),
             "state_bytes": STATE_BYTES,
             "state_seconds": STATE_SECONDS,
         }
