@@ -63,7 +63,7 @@ class StatusFile:
                 return
 
     def _write(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # no room; or something that no file can hold
             write_text(self._path, self._current().model_dump_json(indent=1) + "\n")
 
 

@@ -19,6 +19,7 @@ from autofreeze.figures import shown_value
 from autofreeze.job import EpochRecord, Job
 from autofreeze.live import LiveTrial
 from autofreeze.looks import Look
+from autofreeze.phrases import printable
 from autofreeze.recipes import name_of
 from autofreeze.results import Ending, TrialResult, ended_trials, rank
 from autofreeze.scale import Scale
@@ -53,7 +54,7 @@ class Watcher:
     ) -> None:
         self.after_trial: Callable[[], object] = lambda: None
         self._display = display
-        self._scale, self._command = scale, command
+        self._scale, self._command = scale, printable(command)  # names of files may hold any bytes
         self._trials, self._tunings = trials, tunings
         self._began, self._doing, self._cut_short = _now(), Doing.PREPARING, ""
         self._ended: Counter[str] = Counter()

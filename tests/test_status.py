@@ -302,6 +302,12 @@ def test_an_error_that_ends_it_is_told(tmp_path, error, words):
     assert read_status(tmp_path).doing is Doing.ENDED
 
 
+def test_names_that_are_no_text_are_told_all_the_same(tmp_path):
+    with Watcher(None, tmp_path, trials=3, scale=SCALE, command="autofreeze search caf\udce9"):
+        pass
+    assert read_status(tmp_path).command == r"autofreeze search caf\udce9"
+
+
 def test_a_time_that_was_given_is_the_most_that_is_left(tmp_path):
     with Watcher(None, tmp_path, trials=3, scale=SCALE) as watcher:
         watcher.searching(20.0)
