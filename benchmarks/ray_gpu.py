@@ -120,9 +120,8 @@ def report(seconds: dict[str, list[float]], held: Counter[int], differ: list[int
     print(f"{'ratio':<20} {medians['one after the other'] / medians['four at once']:8.2f}")
     total = torch.cuda.get_device_properties(0).total_memory / 2**20
     most = max(held.values(), default=0)
-    print(
-        f"memory               {most} MiB in one process at most; its cap {SHARE * total:.0f} MiB and CUDA's own"
-    )
+    cap = SHARE * total
+    print(f"memory               {most} MiB in one process at most, with CUDA's own; its cap {cap:.0f} MiB")
     print(f"trials with other values, by repeat: {differ}")
 
 
