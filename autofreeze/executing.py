@@ -26,8 +26,15 @@ OBJECTS_SHARE = 0.6
 class Workplace:
     """An executor, and what a report says of where it ran jobs."""
 
-    def __init__(self, executor: Executor, placing: Callable[[], Placing | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        placing: Callable[[], Placing | None] = lambda: None,
+        use_all: Callable[[], None] = lambda: None,
+    ) -> None:
         self.executor = executor
+        self.use_all = use_all
+        """Have all workers used that there is room for: jobs that nobody learns from may all run at once."""
         self._placing = placing
         self._last: Placing | None = None
 
@@ -103,8 +110,13 @@ def workplace(
         watchdog=watchdog,
         tell=tell,
     )
+
+    def use_all() -> None:
+        if asked.max_concurrent is None:
+            executor.most = None
+
     with executor:
-        yield Workplace(executor, executor.facts)
+        yield Workplace(executor, executor.facts, use_all)
 
 
 def _step_bytes(opener: Opener, regime: Regime) -> int:

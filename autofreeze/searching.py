@@ -229,6 +229,7 @@ class SearchSession:
             delta=self.options.delta,
             observer=watcher,
         )
+        self._workplace.use_all()
         left = None if seconds is None else seconds - (time.monotonic() - self.began)
         watcher.confirming_begins(self.options.confirm, left)
         found = confirming.confirm(left, should_stop)

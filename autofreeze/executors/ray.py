@@ -118,7 +118,7 @@ class RayExecutor:
         threads: Of each run on a CPU.
         states: Where the rolling file of a job lies.
         shared: Whether the workers see these files too.
-        most: Jobs in hand at most; None: as many as there are workers.
+        most: Workers at most; None: as many as there is room for.
         room: Bytes that rows shared by all workers may take.
         watchdog: Says how long a record may take.
         tell: Shows a line to whoever watches.
@@ -140,7 +140,10 @@ class RayExecutor:
         watchdog: Watchdog | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self._states, self._shared, self._most = states, shared, most
+        self._states, self._shared = states, shared
+        self.most = most
+        """Workers at most; None: as many as there is room for."""
+
         self._find_slots, self._watchdog, self._tell = slots, watchdog, tell
         self._ledger = Ledger(
             address=address,
@@ -490,7 +493,7 @@ class RayExecutor:
         self._judge_strikes()
 
     def _workers_wanted(self) -> int:
-        return self._slots if self._most is None else min(self._slots, self._most)
+        return self._slots if self.most is None else min(self._slots, self.most)
 
     def facts(self) -> Placing:
         """Say where jobs ran, what was sent, and what had to be run again."""
