@@ -3,7 +3,7 @@
 Each node is a ``ray start`` with an IP address of its own, 127.0.0.11 and on. All but the head live in a
 mount namespace in which the folders to hide, Ray's own folder and ``/dev/shm`` are empty and the node's
 alone: what a run there leans on has come over the network. A node dies as a machine does, with all its
-processes and without a word.
+processes and without a word. None outlives the process that started it, whatever becomes of that.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class Raylet:
 
     ip: str
     process: "subprocess.Popen[bytes]"
-    """Leads the session that all processes of the node are in."""
+    """Leads the session that all processes of the node are in, and kills them when its standard input ends
+    with the process that holds the other end."""
 
     log: Path
 
@@ -79,19 +81,17 @@ class Raylet:
 
     def signal_workers(self, number: signal.Signals) -> None:
         """Send a signal to every process in which tasks or actors run."""
-        for pid in self.workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        _send(self.workers, number)
 
     def kill(self) -> None:
         """End the node like a machine that loses its power: none of its processes says anything more."""
         while pids := self.pids:
-            for how in (signal.SIGSTOP, signal.SIGKILL):
-                for pid in pids:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, how)
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                _send(pids, number)
             self.process.poll()
         self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
 
     def wait(self) -> None:
         """Wait until the node has joined."""
@@ -147,10 +147,16 @@ class Raylets:
         return [node for node in self.nodes[1:] if node.alive]
 
     def add(
-        self, cpus: int = 1, *, resources: Mapping[str, float] | None = None, wait: bool = True
+        self,
+        cpus: int = 1,
+        *,
+        resources: Mapping[str, float] | None = None,
+        wait: bool = True,
+        before: Iterable[str] = (),
     ) -> Raylet:
-        """Start a node with a disk of its own."""
-        node = self._start([f"--address={self.address}"], cpus, resources or {}, _entering(self._hidden))
+        """Start a node with a disk of its own, by a command with these words before it."""
+        entering = [*_entering(self._hidden), *before]
+        node = self._start([f"--address={self.address}"], cpus, resources or {}, entering)
         if wait:
             node.wait()
         return node
@@ -168,7 +174,8 @@ class Raylets:
         ip = next(self._ips)
         log = self.folder.with_name(f"{self.folder.name}-{ip}.log")
         command = [
-            *entering, sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options,
+            *entering, sys.executable, __file__,
+            sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options,
             f"--node-ip-address={ip}", f"--num-cpus={cpus}", "--num-gpus=0", "--disable-usage-stats",
             f"--object-store-memory={STORE_BYTES}", "--min-worker-port=0", "--max-worker-port=0",
             "--include-log-monitor=false", f"--resources={json.dumps(dict(resources))}",
@@ -178,7 +185,7 @@ class Raylets:
         env |= {"HOME": str(self.folder / "home"), "PYTHONPATH": str(Path(__file__).parents[1])}
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                command, cwd="/", env=env, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                command, cwd="/", env=env, stdin=subprocess.PIPE, stdout=stream, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
         node = Raylet(ip, process, log)
@@ -235,6 +242,12 @@ def _session(leader: int) -> Iterator[int]:
                     yield int(entry.name)
 
 
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
 def _title(pid: int) -> str:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -245,3 +258,21 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.11", 0))
         return int(probe.getsockname()[1])
+
+
+def _lead(command: list[str]) -> None:
+    """Run a node until it ends, or until whoever started it is gone."""
+    node = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def end() -> None:
+        node.wait()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+    sys.stdin.buffer.read()
+    while others := [pid for pid in _session(os.getpid()) if pid != os.getpid()]:
+        _send(others, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    _lead(sys.argv[1:])
