@@ -242,7 +242,11 @@ def test_the_way_on_is_one_line_however_narrow_the_terminal(tmp_path, told, monk
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("", "it goes on with --resume, where it was"),
+        ("", "it goes on where it was, searched again with resume=True"),
+        ("python it's mine", "searched again with resume=True"),
+        ("autofreeze demo", "a demonstration is begun anew, with another --out"),
+        ("autofreeze search -- --odd", "with:  autofreeze search --resume -- --odd"),
+        ("autofreeze search 'my photos'", "with:  autofreeze search 'my photos' --resume"),
         ("autofreeze search a --resume --out b", "with:  autofreeze search a --resume --out b\n"),
         ("autofreeze search a", "with:  autofreeze search a --resume\n"),
     ],

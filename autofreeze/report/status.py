@@ -59,12 +59,10 @@ def lines_of(sight: Sight) -> list[str]:
         lines.append(f"best {when}: trial {best.number} ({best.name}), {status.scale.metric} {value}")
     if status.fresh is not None:
         lines.append(_fresh(sight))
-    if status.places or len(status.under_way) > 1:
+    if len(status.under_way) > 1:
         places = places_words(status.places)
         were = "" if sight.pulse is Pulse.RUNNING else " then"
-        lines.append(
-            f"under way{were}: {counted(len(status.under_way), 'run')}" + (f"; {places}" if places else "")
-        )
+        lines.append(f"under way{were}: {len(status.under_way)} runs" + (f"; {places}" if places else ""))
     return lines
 
 
@@ -74,10 +72,23 @@ def resuming(command: str) -> str:
     Args:
         command: What it was begun by; empty where it was not a command.
     """
-    if not command:
-        return f"it goes on with {RESUME}, where it was"
-    again = command if RESUME in shlex.split(command) else f"{command} {RESUME}"
-    return f"it goes on where it was, with:  {again}"
+    words = _words(command)
+    match words[:2]:
+        case ["autofreeze", "search"]:
+            end = words.index("--") if "--" in words else len(words)  # behind it nothing is an option
+            if RESUME not in words[:end]:
+                words.insert(end, RESUME)
+            return f"it goes on where it was, with:  {shlex.join(words)}"
+        case ["autofreeze", "demo"]:
+            return "a demonstration is begun anew, with another --out"
+    return "it goes on where it was, searched again with resume=True"
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # no command line
+        return []
 
 
 def _standing(sight: Sight) -> str:
