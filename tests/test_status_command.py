@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import pty
+import select
 import shlex
 import signal
 import subprocess
@@ -9,6 +12,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
+import filelock
 import pytest
 from rich.console import Console
 from test_status import NOW, status_of, under_way
@@ -16,7 +20,7 @@ from test_status import NOW, status_of, under_way
 from autofreeze import api
 from autofreeze.cli import main
 from autofreeze.display import Display
-from autofreeze.pulse import Pulse, Sight
+from autofreeze.pulse import LOCK, Pulse, Sight
 from autofreeze.report.files import write_summary
 from autofreeze.report.seen import data_of, render, see
 from autofreeze.report.status import render as render_sight
@@ -265,6 +269,42 @@ def test_watching_ends_with_the_search(tmp_path, told):
     assert len(told(tmp_path, "-w", "0.2").splitlines()) == 3
     (line,) = told(tmp_path, "--watch", "0.2", "--json").splitlines()
     assert json.loads(line) == {"pulse": "ended", **status.model_dump(mode="json")}
+
+
+@pytest.mark.parametrize("on_terminal", [False, True], ids=["lines", "terminal"])
+def test_watching_follows_a_search_to_its_end(tmp_path, on_terminal):
+    runs = (under_way(5, epochs_done=4.0),)
+    (tmp_path / STATUS).write_text(status_of(under_way=runs).model_dump_json())
+    ours, theirs = pty.openpty()
+    watching = [sys.executable, "-m", "autofreeze.cli", "status", str(tmp_path), "-w", "0.2"]
+    with (
+        filelock.FileLock(tmp_path / LOCK) as lock,
+        subprocess.Popen(
+            watching, stdout=theirs if on_terminal else subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "COLUMNS": "120", "LINES": "40", "TERM": "xterm"},
+        ) as process,
+    ):  # fmt: skip
+        os.close(theirs)
+        source = ours if on_terminal else process.stdout.fileno()
+        text = read_until(source, b"4/6", times=2)
+        (tmp_path / STATUS).write_text(status_of(doing=Doing.ENDED, counted=12).model_dump_json())
+        lock.release()
+        text += read_until(source, b"what it found:")
+        process.communicate(timeout=30)
+    os.close(ours)
+    assert process.returncode == 0
+    assert b"searching, for" in text
+    assert b"ended on 2026-05-01" in text
+    assert (b"\x1b[2K" in text) == on_terminal  # drawn anew in place
+
+
+def read_until(source, words, *, times=1, seconds=60):
+    """Read from a descriptor until some words have come so often."""
+    text, end = b"", time.monotonic() + seconds
+    while text.count(words) < times and time.monotonic() < end:
+        if select.select([source], [], [], 0.1)[0]:
+            text += os.read(source, 65536)
+    return text
 
 
 def test_watching_looks_again_and_ctrl_c_ends_it_quietly(tmp_path):
