@@ -22,6 +22,7 @@ from autofreeze.report.files import PAGE, REPORT, outcome_in, read_any, write_su
 from autofreeze.results import UNDER_WAY, DatasetOutcome, SummaryResult
 from autofreeze.run import LOCK_PATIENCE, check_can_be_made
 from autofreeze.searching import SearchSession
+from autofreeze.statusfile import STATUS
 from autofreeze.values import Value
 
 LONGEST_NAME = 80
@@ -40,7 +41,7 @@ def folder_names(names: Sequence[str]) -> tuple[str, ...]:
 
     Folders that differ in case alone are one folder on many systems, so they count as equal.
     """
-    taken = {REPORT, PAGE}
+    taken = {REPORT, PAGE, STATUS}
     found = []
     for name in names:
         safe = re.sub(r"[^\w.-]+", "-", name).strip("-. ")[:LONGEST_NAME] or "data"
