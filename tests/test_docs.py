@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -80,6 +81,39 @@ def test_every_command_on_a_page_exists_with_these_options(page, line):
     assert command in COMMANDS, f"{page}: {line}"
     given = {word.split("=")[0] for word in words[2:] if word.startswith("-")}
     assert given <= options_of(command) | {"--help"}, f"{page}: {line}"
+
+
+def commands_of_ray() -> list[tuple[str, str]]:
+    """Every line that starts Ray, or gives it a job: ``ray start --head …``."""
+    found = []
+    for page in [*PAGES, *(ROOT / "docs" / "examples").glob("*.slurm")]:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        found += [(page.name, line) for line in re.findall(r"\bray (?:start|job submit) [^`\n]*", text)]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), commands_of_ray())
+def test_every_command_of_ray_on_a_page_exists_with_these_options(page, line):
+    from ray.scripts.scripts import cli
+
+    words = re.split(r"[\s\"'()=,;]+", line.split("#")[0].split(" -- ")[0])
+    command = cli.commands.get(words[1])
+    if command is None:
+        pytest.skip("this Ray has no jobs (ray[default])")
+    if words[1] == "job":
+        command = command.commands["submit"]
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in words if word.startswith("--")} <= known, f"{page}: {line}"
+
+
+def test_the_script_for_slurm_is_one_and_calls_a_command_that_exists():
+    script = ROOT / "docs" / "examples" / "cluster.slurm"
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    text = script.read_text(encoding="utf-8").replace("\\\n", " ")
+    called = re.findall(r"^(?:#.*|)\s*\b(?:autofreeze search|sbatch) .*", text, re.MULTILINE)
+    assert len(called) == 2
+    for line in called:
+        assert set(re.findall(r"--[a-z-]+", line)) <= options_of("search")
 
 
 def test_the_page_on_search_spaces_names_every_axis_and_no_other():
