@@ -171,7 +171,8 @@ class SearchSession:
             except (AutofreezeError, KeyboardInterrupt) as error:
                 self._write(study.results, reason_of(error))
                 raise
-            watcher.ends(cut_short or should_stop())
+            found = self._confirmation
+            watcher.ends(cut_short or should_stop() or (found.cut_short if found else ""))
             return self._write(study.results, cut_short or should_stop())
 
     def _open_folder(self) -> RunFolder:

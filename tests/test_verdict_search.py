@@ -10,6 +10,8 @@ from autofreeze.confirm import Confirming
 from autofreeze.errors import ConfigError
 from autofreeze.report.files import read_report
 from autofreeze.results import UNDER_WAY, Ending
+from autofreeze.status import Doing
+from autofreeze.statusfile import read_status
 
 GIVEN = {
     "model": "test_resnet", "from_scratch": True, "image_size": 32, "device": "cpu", "epochs": 1,
@@ -105,8 +107,12 @@ def test_a_confirmation_that_was_cut_short_reads_no_test_split_before_it_is_thro
     assert found.chosen is not None
     assert found.cut_short == "out of time"
     assert not reads(tmp_path / "cache")
+    status = read_status(tmp_path / "run")
+    assert (status.doing, status.cut_short, status.fresh.seeds) == (Doing.ENDED, "out of time", 6)
     whole = api.search(class_folders, out=tmp_path / "run", resume=True, **given).confirmation
     assert (whole.cut_short, whole.seeds) == ("", 12)
+    status = read_status(tmp_path / "run")
+    assert (status.doing, status.cut_short, status.fresh.seeds) == (Doing.ENDED, "", 12)
     assert len(reads(tmp_path / "cache")) == 1
 
 
