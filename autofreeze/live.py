@@ -28,6 +28,9 @@ class LiveTrial:
     """The heads of a sweep, the drawn one first; empty where it is no sweep."""
 
     job: Job | None = None
+    waits: bool = False
+    """Whether an equal trial is under way, whose outcome it waits for."""
+
     where: str = ""
     """Where its last record came from; empty where there is but one place."""
 

@@ -195,9 +195,17 @@ class Study:
             self._end_too_dear(live)
             return
         live.optuna_trial.set_user_attr("digest", live.settings_digest)
+        self._run_or_take_over(live)
+
+    def _run_or_take_over(self, live: LiveTrial) -> None:
+        """Run a trial, unless an equal one has ended, or is under way: then it waits for that one's outcome."""
         twin = self._ended.twin_of(live.settings_digest, spared=live.spared)
         if twin is not None:
             self._take_over(live, twin)
+            return
+        equals = (one for one in self._live.values() if one.settings_digest == live.settings_digest)
+        live.waits = any(one is not live and not one.waits for one in equals)
+        if live.waits:
             return
         if self._observer:
             self._observer.trial_started(live)
@@ -422,6 +430,9 @@ class Study:
         self._curves.settle(live.number, result.member)
         if self._observer:
             self._observer.trial_ended(result)
+        for other in [one for one in self._live.values() if one.waits]:
+            if other.number in self._live and other.settings_digest == live.settings_digest:
+                self._run_or_take_over(other)
 
     def _result(self, live: LiveTrial, ending: Ending, reason: str = "") -> TrialResult:
         spent = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]

@@ -614,6 +614,54 @@ def test_with_several_jobs_in_hand_nothing_is_lost(open_study, made_up):
     assert_finite(folder.study)
 
 
+@pytest.mark.parametrize("capacity", [2, 3, 7])
+def test_equal_schedules_are_trained_once_though_both_are_in_hand(open_study, made_up, capacity):
+    space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\nbackbone_ratio: {low: 0.1, high: 0.9}\n"
+    played = []
+
+    def player(job):
+        played.append(job.trial)
+        return made_up.curve(job)
+
+    _, study, _ = open_study(space=space, prune=False, executor=ReplayExecutor(player, capacity=capacity))
+    assert study.search(Limits(6)) == ""
+    first, *others = study.results[1:]
+    assert [other.same_as for other in others] == [first.number] * len(others)
+    assert {other.value for other in others} == {first.value}
+    assert set(played) == {0, first.number}
+
+
+def test_a_trial_that_waits_for_an_equal_one_runs_itself_when_that_one_fails(open_study, made_up):
+    tries = []
+
+    def player(job):
+        tries.append(job.trial)
+        if job.trial == 1:
+            raise LookupError("once")
+        return made_up.curve(job)
+
+    space = "unfreeze_depth: 0\nhead_lr: 2.0e-3\n"
+    _, study, _ = open_study(space=space, folds=1, executor=ReplayExecutor(player, capacity=4))
+    study.search(Limits(4))
+    assert [result.ending for result in study.results[1:]] == [
+        Ending.FAILED, Ending.COMPLETE, Ending.COMPLETE,
+    ]  # fmt: skip
+    assert [result.same_as for result in study.results[1:]] == [None, None, 2]
+    assert tries == [0, 1, 2]
+
+
+@pytest.mark.parametrize("capacity", [2, 5])
+def test_a_fixed_list_of_trials_gives_the_same_results_however_many_are_in_hand(
+    open_study, made_up, capacity
+):
+    given = {"sampler": "qmc", "prune": False}
+    _, alone, _ = open_study("alone", executor=ReplayExecutor(made_up.curve), **given)
+    _, many, _ = open_study("many", executor=ReplayExecutor(made_up.curve, capacity=capacity), **given)
+    for study in (alone, many):
+        study.search(Limits(24))
+    assert many.results == alone.results
+
+
 # Nothing is lost
 
 
