@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -20,6 +22,7 @@ from raylets import Raylets, why_not
 import autofreeze
 from autofreeze.display import Display
 from autofreeze.records import read_records
+from autofreeze.report.files import read_report
 from autofreeze.results import Ending
 
 pytestmark = [
@@ -230,15 +233,65 @@ def test_each_trial_that_was_asked_ends_once_whatever_is_lost(cluster, nodes, se
     assert sum(one.cause == "node" for one in result.placing.restarts) == 1
 
 
+DRIVER = """
+import sys
+import time
+from pathlib import Path
+
+import autofreeze
+
+
+def fit(job):
+    for epoch in range(job.epochs):
+        time.sleep(0.1)
+        yield 0.5 + job.schedule.unfreeze_depth / 10 + epoch / 100 + job.trial / 1000
+
+
+autofreeze.search(
+    fit=fit, groups=("stem", "body", "head"), space="quick", trials=12, epochs=6, confirm=0, prune=False,
+    out=sys.argv[1], ray=sys.argv[2], resume=Path(sys.argv[1]).exists(),
+)
+"""
+
+
+def test_a_driver_that_is_killed_goes_on_with_all_that_has_ended_and_leaves_no_worker_behind(
+    cluster, nodes, tmp_path
+):
+    out, script = tmp_path / "run", tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    command = [sys.executable, str(script), str(out), cluster.address]
+    with subprocess.Popen(command) as driver:
+        wait_for(lambda: len(lines(out)) >= 25)
+        workers = {pid for node in nodes for pid in node.workers}
+        driver.kill()
+    ended = values_told(out)
+    assert workers
+    wait_for(lambda: not workers & {pid for node in nodes for pid in node.workers}, seconds=20)
+    subprocess.run(command, check=True)
+    result = read_report(out)
+    assert {trial.ending for trial in result.trials} == {Ending.COMPLETE}
+    assert len(result.trials) == 12
+    assert {number: value for number, value in values_told(out).items() if number in ended} == ended
+    assert set(ends_told(out).values()) == {1}
+    assert max(Counter(lines(out)).values()) == 1
+
+
 def ends_told(out):
     """How many times the journal tells the end of each trial."""
-    entries = map(json.loads, (out / "study.journal").read_text().splitlines())
-    return Counter(
-        entry["trial_id"]
-        for entry in entries
-        if entry["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES
-        and TrialState(entry["state"]).is_finished()
-    )
+    return Counter(entry["trial_id"] for entry in _ends(out))
+
+
+def values_told(out):
+    """What the journal tells of each trial that has ended."""
+    return {entry["trial_id"]: entry["values"] for entry in _ends(out)}
+
+
+def _ends(out):
+    whole, _, _ = (out / "study.journal").read_text().rpartition("\n")
+    for entry in map(json.loads, whole.splitlines()):
+        tells = entry["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES
+        if tells and TrialState(entry["state"]).is_finished():
+            yield entry
 
 
 # Trials that are at fault themselves
@@ -303,6 +356,33 @@ def test_an_error_of_a_training_fails_its_trial_at_once(troubled):
     result, starts = troubled
     assert "the labels are upside down" in result.trials[WRONG].reason
     assert len(starts[WRONG]) == 1
+
+
+def test_a_trial_that_loses_three_nodes_is_not_at_fault(cluster, nodes, seen, tmp_path, monkeypatch):
+    monkeypatch.setattr("autofreeze.executors.ray.NODE_NOTICE_SECONDS", 8.0)
+    cluster.add()
+    out, watched = tmp_path / "run", Seen()
+
+    def happens():
+        for _ in range(3):
+            before = len(watched.where)
+            wait_for(lambda before=before: len(watched.where) > before)
+            next(node for node in cluster.workers if node.ip in watched.where[-1]).kill()
+
+    fit = lasting(Path(tempfile.mkdtemp(dir=seen)), seconds=0.2, epochs_small=0)
+    with meanwhile(happens):
+        result = autofreeze.search(
+            fit=fit,
+            out=out,
+            trials=1,
+            epochs=30,
+            max_concurrent=1,
+            ray=cluster.address,
+            display=watched,
+            **OWN,
+        )
+    assert [trial.ending for trial in result.trials] == [Ending.COMPLETE]
+    assert [one.cause for one in result.placing.restarts] == ["node"] * 3
 
 
 # From where an interrupted run goes on
