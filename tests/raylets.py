@@ -112,19 +112,22 @@ class Raylets:
     Args:
         hidden: Folders that only the head sees.
         cpus: Of the head, for trials to run on.
+        client: Whether drivers may stay outside, and speak to it by way of the Ray client.
     """
 
-    def __init__(self, hidden: Iterable[Path] = (), *, cpus: int = 0) -> None:
+    def __init__(self, hidden: Iterable[Path] = (), *, cpus: int = 0, client: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="raylets-", dir="/tmp"))  # sockets take short paths alone
         self._hidden = (*hidden, self.folder, Path("/dev/shm"))
         self._ips = (f"127.0.0.{number}" for number in range(11, 255))
         self._port = _free_port()
+        self._client_port = _free_port() if client else 0
         self.nodes: list[Raylet] = []
         """The nodes that were started, dead ones too; the head first."""
 
         options = [
             "--head", f"--port={self._port}", f"--temp-dir={self.folder}", "--no-monitor",
             f"--system-config={json.dumps(SYSTEM)}", "--include-dashboard=false",
+            f"--ray-client-server-port={self._client_port}",
         ]  # fmt: skip
         try:
             self._start(options, cpus, {}, ()).wait()
@@ -140,6 +143,11 @@ class Raylets:
     def address(self) -> str:
         """What a driver connects to, ``host:port``."""
         return f"{self.head.ip}:{self._port}"
+
+    @property
+    def client_address(self) -> str:
+        """What a driver connects to that stays outside."""
+        return f"ray://{self.head.ip}:{self._client_port}"
 
     @property
     def workers(self) -> list[Raylet]:

@@ -1,6 +1,7 @@
 """A cluster is reached or told to be out of reach, looked at, and left as it was found."""
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from raylets import Raylets, why_not
 
+from autofreeze import api
 from autofreeze.cli import main
 from autofreeze.cluster import answer, packages
 from autofreeze.cluster.answer import HTTP2, SECONDS, explain, why_no_answer
@@ -22,6 +24,7 @@ from autofreeze.cluster.asked import read_options
 from autofreeze.cluster.inspection import Seen, wrong_with
 from autofreeze.cluster.packages import differences, versions_here
 from autofreeze.errors import ConfigError
+from autofreeze.results import Ending
 
 ASKING = "from autofreeze.cluster.answer import why_no_answer; print(why_no_answer('{address}', {seconds}))"
 SERVER_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
@@ -349,3 +352,18 @@ def _own_ray(home):
     assert token not in os.environ.values()
     assert "RAY_AUTH_MODE" not in os.environ
     assert not (home / ".ray").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(180)
+@pytest.mark.skipif(not importlib.util.find_spec("grpc"), reason="the Ray client is not installed")
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_a_driver_that_stays_outside_searches_too(class_folders, tmp_path):
+    with Raylets([tmp_path], cpus=1, client=True) as raylets:
+        found = api.search(
+            class_folders, "test_resnet", out=tmp_path / "run", from_scratch=True, image_size=32, trials=1,
+            epochs=1, folds=1, confirm=0, ray=raylets.client_address,
+        )  # fmt: skip
+    assert [trial.ending for trial in found.trials] == [Ending.COMPLETE]
+    assert found.placing.address == raylets.client_address
+    assert list(found.placing.workers) == [raylets.head.ip]
