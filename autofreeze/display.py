@@ -14,9 +14,8 @@ from rich.table import Column
 from autofreeze.figures import shown_value
 from autofreeze.job import EpochRecord, Job
 from autofreeze.looks import Look
-from autofreeze.phrases import counted, printable
+from autofreeze.phrases import counted, duration, places_words, printable
 from autofreeze.report.confirming import look_lines
-from autofreeze.report.words import duration, places_words
 from autofreeze.results import Ending, TrialResult, rank
 from autofreeze.scale import Scale
 

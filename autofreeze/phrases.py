@@ -1,9 +1,12 @@
-"""How schedules, figures and differences are written, wherever they are told."""
+"""How schedules, figures, times and places are written, wherever they are told."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from autofreeze.recipes import name_of
 from autofreeze.schedule import Schedule, format_rate
+
+SHOWN_PLACES = 4
+"""Places that a line names; of more it says how many there are."""
 
 RECIPE_WORDS = {
     "linear_probe": "train the head alone",
@@ -86,3 +89,35 @@ def listed(words: Iterable[str]) -> str:
     """Join words as a sentence does: ``a``, ``a and b``, ``a, b and c``."""
     *first, last = list(words) or [""]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def duration(seconds: float) -> str:
+    """Write a time for people: ``43 s``, ``12 min 5 s``, ``3 h 20 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def roughly(seconds: float) -> str:
+    """Write an estimated time, no finer than it is known: ``0.4 s``, ``50 s``, ``12 min``, ``3 h 20 min``."""
+    if seconds < 9.5:
+        return f"{max(seconds, 0.1):.1g} s"
+    if seconds < 60:
+        return f"{round(seconds, -1):.0f} s" if seconds < 55 else "1 min"
+    if seconds < 570:
+        half = round(seconds / 30)
+        return f"{half // 2} min" + (" 30 s" if half % 2 else "")
+    if seconds < 3570:
+        return f"{seconds / 60:.0f} min"
+    minutes = 10 * round(seconds / 600)
+    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
+
+
+def places_words(places: Mapping[str, int]) -> str:
+    """Say where runs are under way: ``2 on node-a (GPU 0), 1 on node-b``; empty for no place at all."""
+    if len(places) > SHOWN_PLACES:
+        return f"{sum(places.values())} on {len(places)} places"
+    return ", ".join(f"{number} on {printable(place)}" for place, number in places.items())

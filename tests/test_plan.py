@@ -19,13 +19,13 @@ from autofreeze.display import Display
 from autofreeze.forecast import forecast
 from autofreeze.outlook import Priced, expect
 from autofreeze.pacing import measure
+from autofreeze.phrases import roughly
 from autofreeze.plan import Border, Pace, Plan
 from autofreeze.recipes import full, gradual, linear_probe
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
 from autofreeze.rehearsal import Casting, Part, rehearse
 from autofreeze.report.plan import plan_lines, range_words, show_plan
-from autofreeze.report.words import roughly
 from autofreeze.results import StudyResult
 from autofreeze.schedule import Phase, Schedule
 from autofreeze.space import SpaceSpec

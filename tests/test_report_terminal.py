@@ -7,10 +7,11 @@ import pytest
 from rich.console import Console
 
 from autofreeze.confirmation import Candidate
+from autofreeze.phrases import duration
 from autofreeze.recipes import full, gradual, linear_probe
 from autofreeze.regime import Regime
 from autofreeze.report.terminal import show
-from autofreeze.report.words import conditions, duration
+from autofreeze.report.words import conditions
 from autofreeze.results import Ending, StudyResult, TrialResult
 
 GROUPS = ("stem", "blocks.0-1", "blocks.2", "blocks.3", "blocks.4", "head")

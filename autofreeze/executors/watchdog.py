@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from autofreeze.job import Job
-from autofreeze.report.words import duration
+from autofreeze.phrases import duration
 
 TIMES = 20.0
 """A record may take so many times as long as the slowest one of a run that trains at least as much."""

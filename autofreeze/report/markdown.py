@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from urllib.parse import quote
 
 from autofreeze.figures import error_of, shown_value
-from autofreeze.phrases import capitalised
+from autofreeze.phrases import capitalised, duration
 from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.owntraining import is_own, work_figure
@@ -20,7 +20,6 @@ from autofreeze.report.words import (
     certainty,
     conditions,
     cost_line,
-    duration,
     found,
     reasons,
     spans,

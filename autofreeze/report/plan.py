@@ -7,9 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from autofreeze.bytesize import format_bytes
-from autofreeze.phrases import counted, printable
+from autofreeze.phrases import counted, printable, roughly
 from autofreeze.plan import Plan, Range, StoreSize
-from autofreeze.report.words import roughly
 
 
 def plan_lines(plan: Plan, *, device: str, out: Path, seconds: float | None = None) -> list[str]:

@@ -8,9 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.phrases import counted, printable
+from autofreeze.phrases import counted, duration, places_words, printable, roughly
 from autofreeze.pulse import Pulse, Sight
-from autofreeze.report.words import duration, places_words, roughly
 from autofreeze.scale import Scale
 from autofreeze.status import Doing, UnderWay
 

@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.phrases import capitalised, listed
-from autofreeze.report.words import duration, standing_of_all
+from autofreeze.phrases import capitalised, duration, listed
+from autofreeze.report.words import standing_of_all
 from autofreeze.results import DatasetOutcome, SummaryResult
 from autofreeze.scale import Scale, figure
 from autofreeze.verdict import UNCONFIRMED

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
-from autofreeze.phrases import counted, printable
+from autofreeze.phrases import counted, duration, printable
 from autofreeze.report.owntraining import is_own, own_conditions, work_figure, work_unit
 from autofreeze.results import UNDER_WAY, Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.scale import Scale
@@ -141,17 +141,6 @@ def standing_of_all(summary: SummaryResult) -> str:
     return f"cut short: {summary.cut_short}; go on with --resume"
 
 
-SHOWN_PLACES = 4
-"""Places that a line names; of more it says how many there are."""
-
-
-def places_words(places: Mapping[str, int]) -> str:
-    """Say where runs are under way: ``2 on node-a (GPU 0), 1 on node-b``; empty for no place at all."""
-    if len(places) > SHOWN_PLACES:
-        return f"{sum(places.values())} on {len(places)} places"
-    return ", ".join(f"{number} on {printable(place)}" for place, number in places.items())
-
-
 def spans(schedule: Schedule) -> list[str]:
     """Say when each phase runs, in epochs: ``0–1.5``."""
     ends = list(accumulate(phase.epochs for phase in schedule.phases))
@@ -161,31 +150,6 @@ def spans(schedule: Schedule) -> list[str]:
 def versions_line(versions: Mapping[str, str]) -> str:
     """Name the versions of what was used."""
     return ", ".join(f"{name} {number}" for name, number in versions.items())
-
-
-def duration(seconds: float) -> str:
-    """Write a time for people: ``43 s``, ``12 min 5 s``, ``3 h 20 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def roughly(seconds: float) -> str:
-    """Write an estimated time, no finer than it is known: ``0.4 s``, ``50 s``, ``12 min``, ``3 h 20 min``."""
-    if seconds < 9.5:
-        return f"{max(seconds, 0.1):.1g} s"
-    if seconds < 60:
-        return f"{round(seconds, -1):.0f} s" if seconds < 55 else "1 min"
-    if seconds < 570:
-        half = round(seconds / 30)
-        return f"{half // 2} min" + (" 30 s" if half % 2 else "")
-    if seconds < 3570:
-        return f"{seconds / 60:.0f} min"
-    minutes = 10 * round(seconds / 600)
-    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")
 
 
 def found(data: Mapping[str, Any]) -> list[str]:
