@@ -57,6 +57,7 @@ def test_without_gpus_all_cpus_are_busy_and_what_is_said_holds(given, expected):
         ({"gpus_per_trial": 3}, (32, 3, 32, {"small": 0, "large": 2, "no-gpu": 0})),
         ({"gpus_per_trial": 0, "most": 25}, (4, 0, 4, {"small": 1, "large": 16, "no-gpu": 8})),
         ({"device": "cpu", "most": 25}, (4, 0, 4, {"small": 1, "large": 16, "no-gpu": 8})),
+        ({"device": "mps"}, (4, 1, 4, {"small": 1, "large": 8, "no-gpu": 0})),
         ({"threads": 2}, (2, 1, 2, {"small": 1, "large": 8, "no-gpu": 0})),
         ({"threads": 6}, (4, 1, 6, {"small": 1, "large": 8, "no-gpu": 0})),
         ({"cpus_per_trial": 8}, (8, 1, 8, {"small": 0, "large": 8, "no-gpu": 0})),

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from autofreeze.cluster.asked import AUTO, is_address, split_address
 
-SECONDS = 16.0
+SECONDS = 14.0
 """So long an address may take to answer."""
 
 CONNECT_SECONDS = 4.0

@@ -14,13 +14,14 @@ from typing import Any
 
 from autofreeze.cluster.answer import why_no_answer
 from autofreeze.cluster.asked import AUTO, ClusterOptions, split_address
-from autofreeze.cluster.inspection import Seen, inspect, marked, wrong_with
+from autofreeze.cluster.inspection import Seen, inspect, look_here, marked, wrong_with
 from autofreeze.cluster.packages import versions_here
 from autofreeze.cluster.sharing import NodeResources
 from autofreeze.errors import ClusterError, ConfigError
 from autofreeze.phrases import listed
 from autofreeze.quiet import quiet
 
+LOCAL = "local"
 LOCALHOST = "127.0.0.1"
 
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -34,7 +35,7 @@ class Cluster:
     """A cluster that this process is connected to."""
 
     address: str
-    """``local``, or where it was reached."""
+    """``local`` for one that was started here, or where it was reached."""
 
     is_client: bool
     """Whether the driver stays outside, and speaks to it by way of the Ray client."""
@@ -75,7 +76,9 @@ class Cluster:
         named = {name: node["NodeID"] for name, node in _named(_alive()).items()}
         new = {name: one for name, one in named.items() if one not in self._seen}
         with marked(storage) as mark:
-            answers = inspect(list(new.values()), mark)
+            # A Ray of one's own is this machine and this Python: no process need be started to be asked.
+            own = self.address == LOCAL and len(named) == 1
+            answers = dict.fromkeys(new.values(), look_here(mark)) if own else inspect([*new.values()], mark)
         self._seen |= {one: seen for one, seen in answers.items() if isinstance(seen, Seen)}
         here, alive = versions_here(), {node["NodeID"] for node in _alive()}
         wrong: dict[str, list[str]] = {}
@@ -121,7 +124,7 @@ def connect(asked: ClusterOptions) -> Iterator[Cluster]:
         try:
             with _signals_kept(), quiet("ray"):
                 _start() if asked.is_local else _join(asked.address)
-            cluster = Cluster("local" if asked.is_local else _address(), is_client=_is_client())
+            cluster = Cluster(LOCAL if asked.is_local else _address(), is_client=_is_client())
             cluster.check(asked.storage)
             with _folder_of_client() if cluster.is_client else nullcontext():
                 yield cluster

@@ -56,6 +56,15 @@ def inspect(ids: Sequence[str], mark: str = "") -> dict[str, Seen | str]:
     return found
 
 
+def look_here(mark: str = "") -> Seen:
+    """Look at this machine, as its only node.
+
+    Args:
+        mark: A file in the storage.
+    """
+    return Seen(*_looking()(mark))
+
+
 def wrong_with(seen: Seen, here: Mapping[str, str], storage: Path | None) -> str:
     """Say what is wrong with a node, and the way out; empty where nothing is.
 

@@ -93,7 +93,7 @@ class ImageParcel:
             ConfigError: The device that was asked for is not here, or a shared file is gone.
         """
         torch.set_num_threads(here.threads)
-        device = pick_device(self.task.device)
+        device = own_device(self.task.device, here.gpus)
         if device.type == "cpu":
             keep_freed_memory()
         elif device.type == "cuda" and here.gpus < 1:
@@ -154,3 +154,18 @@ def _as_tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def own_device(name: str, gpus: float) -> torch.device:
+    """Choose where a worker trains.
+
+    A worker without a GPU of its own sees those of its node all the same: Ray hides none from it.
+
+    Args:
+        name: The device that the task asks for.
+        gpus: GPUs, or the share of one, that are the worker's own.
+
+    Raises:
+        ConfigError: The device that was asked for is not here.
+    """
+    return pick_device("cpu" if name == "auto" and not gpus else name)

@@ -96,7 +96,7 @@ def share_out(
         cpus_per_trial: CPUs of each trial as the user says, above zero.
         threads: CPU threads of each trial as the user says; by its CPUs when None.
         most: Trials at once that are wanted at most, >= 1.
-        device: What trials run on: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        device: What trials run on: ``auto``, ``cpu``, ``cuda`` or ``mps``, which Ray counts as a GPU.
 
     Raises:
         ConfigError: No node has what a trial is to get, or there is no node.
@@ -154,7 +154,7 @@ def refuse_too_little_memory(
 def _gpus(nodes: Sequence[NodeResources], given: float | None, device: str) -> float:
     if given is not None:
         return given
-    if device in ("cpu", "mps"):
+    if device == "cpu":
         return 0.0
     return 1.0 if device == "cuda" or any(node.gpus >= 1 for node in nodes) else 0.0
 
@@ -225,8 +225,8 @@ def _problems_of_cpus(nodes: Sequence[NodeResources], given: float | None) -> li
 
 
 def _problems_of_device(gpus: float, device: str) -> list[str]:
-    if gpus and device in ("cpu", "mps"):
-        return [f"gpus-per-trial: got {gpus:g}, and the trials run on {device}; give 0, or --device cuda"]
+    if gpus and device == "cpu":
+        return [f"gpus-per-trial: got {gpus:g}, and the trials run on cpu; give 0, or --device cuda"]
     if not gpus and device == "cuda":
         return ["gpus-per-trial: got 0, and the trials run on cuda; give a share of a GPU, or --device cpu"]
     return []
