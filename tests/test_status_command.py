@@ -70,12 +70,18 @@ def wait_until_searching(out, process, counted=1, seconds=120):
     """Wait until trials have ended and one is under way; then hold the process."""
     end = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < end:
-        status = read_status(out)
-        if status is not None and status.under_way and status.counted >= counted:
+        if _is_searching(read_status(out), counted):
             process.send_signal(signal.SIGSTOP)
-            return
+            time.sleep(0.1)
+            if _is_searching(read_status(out), counted):  # it may have moved on before it was held
+                return
+            process.send_signal(signal.SIGCONT)
         time.sleep(0.02)
     pytest.fail(f"no trial is told of; exit status {process.poll()}")
+
+
+def _is_searching(status, counted):
+    return status is not None and bool(status.under_way) and status.counted >= counted
 
 
 def test_a_search_in_another_process_runs_is_killed_goes_on_and_ends(class_folders, tmp_path, told):
