@@ -49,7 +49,7 @@ def local_ray():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own
         ray.init(
-            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
             object_store_memory=2 * 10**8,
         )  # fmt: skip
     yield

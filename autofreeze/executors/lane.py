@@ -146,8 +146,11 @@ class Lane(tune.Trainable):
             opener: Opener = ray.get(wrapped[0])
             here = Here(self._depot, self._lane, self._config["threads"], self._config["gpus"])
             run = opener(here)
-        except (AutofreezeError, ImportError, OSError) as error:
-            self._unfit = " ".join(str(error).split()) or type(error).__name__
+        except AutofreezeError as error:
+            self._unfit = " ".join(str(error).split())
+            return Report(self._place, unfit=self._unfit)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it would come again with the next worker
+            self._unfit = f"{type(error).__name__}: {' '.join(str(error).split())[-500:]}"
             return Report(self._place, unfit=self._unfit)
         self._stops = opener.stops
         self._executor = LocalExecutor(

@@ -7,7 +7,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from autofreeze.cluster.packages import versions_here
 from autofreeze.documents import write_bytes
 from autofreeze.errors import ClusterError
 from autofreeze.executors.depot import Depot, Errand
+from autofreeze.executors.hands import InHand, Worker
 from autofreeze.executors.lane import Displaced, Raised, Report
 from autofreeze.executors.lanes import Lanes, Lost, Notice, Over, Reported
 from autofreeze.executors.ledger import Ledger, Place
@@ -46,54 +46,6 @@ LOOK_SECONDS = 2.0
 
 WAITING_SECONDS = 5.0
 """A wait that is longer is broken by ``Waiting``."""
-
-
-@dataclass
-class _InHand:
-    """A job in hand, whether it waits or runs."""
-
-    job: Job
-    lane: str = ""
-    """Where it runs; empty while it waits."""
-
-    told: int = 0
-    """Records given."""
-
-    kept: int = 0
-    """Records of which the state was kept."""
-
-    strikes: list[tuple[str, Cause]] = field(default_factory=list)
-    """Nodes where it lost its worker, and why."""
-
-    avoid: str = ""
-    """Lane that it was displaced from."""
-
-    suspect: bool = False
-    """Whether it was among the jobs of a worker that died: then it is handed out alone, so that the one that
-    was the reason is told from the others."""
-
-    waits_until: float = 0.0
-    """Held back until it is known whether its workers died, or their nodes."""
-
-    error: str = ""
-    """The last reason why it was taken from a worker."""
-
-
-@dataclass
-class _Lane:
-    """A worker that has reported."""
-
-    place: Place
-    keys: list[str] = field(default_factory=list)
-    """Of the jobs that it has, the one that runs first."""
-
-    drop: list[str] = field(default_factory=list)
-    """Of jobs that it has, and nobody wants."""
-
-    idle: bool = False
-    unfit: bool = False
-    since: float = field(default_factory=time.monotonic)
-    """When it was let go on."""
 
 
 _Item = tuple[str, Recorded | Finished | Failed | Raised | None]
@@ -172,15 +124,16 @@ class RayExecutor:
             "state_seconds": STATE_SECONDS,
         }
         self._lanes = Lanes(config, cpus=cpus, gpus=gpus)
-        self._jobs: dict[str, _InHand] = {}
+        self._jobs: dict[str, InHand] = {}
         self._queue: deque[str] = deque()
         self._events: deque[_Item] = deque()
-        self._running: dict[str, _Lane] = {}
+        self._running: dict[str, Worker] = {}
         self._looked = -math.inf
         self._slots = 0
         self._nodes: frozenset[str] = frozenset()
         self._paces = Paces()
         self._unfit: dict[str, str] = {}
+        self._stillborn = 0
         self._complaints: set[str] = set()
         self._look()
         self._lanes.start()
@@ -212,7 +165,7 @@ class RayExecutor:
         """Queue a job behind those in hand; it goes on from its rolling file where there is one."""
         if job.key in self._jobs:
             raise ValueError(f"job {job.key} is in hand already")
-        self._jobs[job.key] = _InHand(job)
+        self._jobs[job.key] = InHand(job)
         self._queue.append(job.key)
 
     def next_event(self) -> Event:
@@ -323,7 +276,7 @@ class RayExecutor:
             self._queue.remove(key)
         return taken
 
-    def _errand(self, held: _InHand) -> Errand:
+    def _errand(self, held: InHand) -> Errand:
         path = self._states(held.job)
         if self._shared:
             return Errand(held.job, checkpoint=str(path.absolute()))
@@ -332,7 +285,7 @@ class RayExecutor:
         self._ledger.note_sent(job=len(pickle.dumps(held.job)), state=len(state or b""))
         return errand
 
-    def _post(self, name: str, lane: _Lane, begin: Iterable[Errand]) -> None:
+    def _post(self, name: str, lane: Worker, begin: Iterable[Errand]) -> None:
         lane.idle, lane.since = False, time.monotonic()
         self._depot.post.remote(name, tuple(begin), tuple(lane.drop))
         lane.drop.clear()
@@ -351,7 +304,7 @@ class RayExecutor:
 
     def _take_report(self, name: str, report: Report) -> None:
         if name not in self._running:
-            self._running[name] = _Lane(report.place)
+            self._running[name], self._stillborn = Worker(report.place), 0
         lane = self._running[name]
         lane.since = time.monotonic()
         if report.unfit:
@@ -366,14 +319,15 @@ class RayExecutor:
                 case Displaced(job, error):
                     self._displace(name, job, error)
                 case _:
-                    self._note_end(lane, told.job)
+                    self._note_end(lane, told)
                     self._events.append((name, told))
         self._events.append((name, None))
 
-    def _note_end(self, lane: _Lane, job: Job) -> None:
-        if job.key in lane.keys:
-            lane.keys.remove(job.key)
-            self._ledger.note_end(lane.place)
+    def _note_end(self, lane: Worker, told: Finished | Failed | Raised) -> None:
+        if told.job.key in lane.keys:
+            lane.keys.remove(told.job.key)
+            if isinstance(told, Finished):
+                self._ledger.note_end(lane.place)
 
     def _keep_states(self, report: Report) -> None:
         """Keep what interrupted runs go on from, before anybody hears of the records that led there."""
@@ -395,7 +349,7 @@ class RayExecutor:
                 if self._watchdog:
                     self._watchdog.note(told.job, told.record.seconds / (told.record.epoch + 1))
 
-    def _note_unfit(self, lane: _Lane, reason: str) -> None:
+    def _note_unfit(self, lane: Worker, reason: str) -> None:
         """Leave a worker alone that cannot open what is searched; its slot stays taken."""
         lane.unfit = True
         where = self._ledger.name(lane.place)
@@ -420,6 +374,9 @@ class RayExecutor:
         self._depot.close.remote(name)
         lane = self._running.pop(name, None)
         if lane is None:
+            self._stillborn += 1
+            if self._stillborn > MAX_STRIKES * max(self._workers_wanted(), 1):
+                raise ClusterError(f"workers die before they say anything, the last one of: {error}")
             return
         for key in reversed(lane.keys):
             self._queue.appendleft(key)
@@ -439,7 +396,7 @@ class RayExecutor:
         self._queue.append(job.key)
         self._strike(held, lane.place, "memory", error)
 
-    def _strike(self, held: _InHand, place: Place, cause: Cause, error: str) -> None:
+    def _strike(self, held: InHand, place: Place, cause: Cause, error: str) -> None:
         held.strikes.append((place.node, cause))
         held.error = error
         self._note_restart(held, place, cause)
@@ -448,7 +405,7 @@ class RayExecutor:
         self._looked = -math.inf
         self._judge_strikes()
 
-    def _note_restart(self, held: _InHand, place: Place, cause: Cause) -> None:
+    def _note_restart(self, held: InHand, place: Place, cause: Cause) -> None:
         resumed = held.told if self._shared else held.kept
         self._ledger.note_restart(held.job.key, cause, place, epoch=held.told, resumed=resumed)
 
