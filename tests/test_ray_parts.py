@@ -2,6 +2,10 @@
 
 import asyncio
 import math
+import os
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
@@ -9,6 +13,7 @@ from autofreeze.executors import depot as depots
 from autofreeze.executors.depot import Depot, Errand, Order
 from autofreeze.executors.ledger import Ledger, Place
 from autofreeze.executors.paces import ENOUGH, LATEST, MOST_AT_A_TIME, Paces
+from autofreeze.executors.scratch import clear_abandoned, scratch_folder
 
 # Paces
 
@@ -155,3 +160,21 @@ def test_rows_that_have_no_room_are_not_shared(told):
         return [(await depot.claim(key, size, "lane"))[0] for key, size in asked]
 
     assert told(conversation) == ["yours", "full", "yours"]
+
+
+# Scratch folders
+
+
+def test_the_folders_of_processes_that_are_gone_are_cleared_and_no_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / f"autofreeze-{gone.pid}-abc"
+    others = [tmp_path / f"autofreeze-{os.getppid()}-x", tmp_path / "autofreeze-run", tmp_path / "other-1-x"]
+    for folder in (left, *others):
+        folder.mkdir()
+        (folder / "rolling.pt").touch()
+    own = scratch_folder()
+    clear_abandoned()
+    assert not left.exists()
+    assert all(folder.exists() for folder in (own, *others))

@@ -8,7 +8,6 @@ import os
 import pickle
 import shutil
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from autofreeze.executors.depot import Errand, Order
 from autofreeze.executors.ledger import Place
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Failed, Finished, Recorded, Waiting
+from autofreeze.executors.scratch import clear_abandoned, scratch_folder
 from autofreeze.job import Job
 
 BEAT_SECONDS = 1.0
@@ -78,6 +78,7 @@ class Lane(tune.Trainable):
         self._executor: LocalExecutor | None = None
         self._stops: tuple[type[Exception], ...] = ()
         self._unfit = ""
+        clear_abandoned()
         self._begin()
 
     def _begin(self) -> None:
@@ -213,7 +214,7 @@ class _InHand:
     @classmethod
     def of(cls, errand: Errand) -> "_InHand":
         own = not errand.checkpoint
-        folder = Path(tempfile.mkdtemp(prefix="autofreeze-")) if own else Path(errand.checkpoint).parent
+        folder = scratch_folder() if own else Path(errand.checkpoint).parent
         checkpoint = folder / "rolling.pt" if own else Path(errand.checkpoint)
         if errand.state is not None:
             checkpoint.write_bytes(errand.state)

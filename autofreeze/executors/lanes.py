@@ -6,11 +6,12 @@ Tune places them on the cluster, starts them and notices when they die. What the
 import logging
 import os
 import queue
-import tempfile
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -20,6 +21,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from autofreeze.executors.lane import Lane
+from autofreeze.executors.scratch import clear_abandoned, scratch_folder
 
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records are ours to keep
@@ -92,8 +94,11 @@ class Lanes:
 
     def _run(self) -> None:
         error: Exception | None = None
+        folder: Path | None = None
         try:
-            with _settings(), tempfile.TemporaryDirectory(prefix="autofreeze-tune-") as folder:
+            clear_abandoned()
+            folder = scratch_folder()
+            with _settings():
                 tune.run(
                     Lane,
                     name="lanes",
@@ -102,7 +107,7 @@ class Lanes:
                     stop=_Closing(self),
                     num_samples=-1,
                     resources_per_trial=self._resources,
-                    storage_path=folder,
+                    storage_path=str(folder),
                     reuse_actors=True,
                     max_failures=0,
                     raise_on_failed_trial=False,
@@ -111,6 +116,9 @@ class Lanes:
                 )
         except Exception as caught:  # noqa: BLE001 - whatever Tune raises ends the search, in its own thread
             error = caught
+        finally:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
         self.inbox.put(Over(error))
 
     def config_of(self, lane: str) -> dict[str, Any]:
