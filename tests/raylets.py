@@ -8,6 +8,7 @@ processes and without a word. None outlives the process that started it, whateve
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -112,22 +113,21 @@ class Raylets:
     Args:
         hidden: Folders that only the head sees.
         cpus: Of the head, for trials to run on.
-        client: Whether drivers may stay outside, and speak to it by way of the Ray client.
     """
 
-    def __init__(self, hidden: Iterable[Path] = (), *, cpus: int = 0, client: bool = False) -> None:
+    def __init__(self, hidden: Iterable[Path] = (), *, cpus: int = 0) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="raylets-", dir="/tmp"))  # sockets take short paths alone
         self._hidden = (*hidden, self.folder, Path("/dev/shm"))
         self._ips = (f"127.0.0.{number}" for number in range(11, 255))
         self._port = _free_port()
-        self._client_port = _free_port() if client else 0
+        self._client_port = _free_port() if importlib.util.find_spec("grpc") else None
         self.nodes: list[Raylet] = []
         """The nodes that were started, dead ones too; the head first."""
 
         options = [
             "--head", f"--port={self._port}", f"--temp-dir={self.folder}", "--no-monitor",
             f"--system-config={json.dumps(SYSTEM)}", "--include-dashboard=false",
-            f"--ray-client-server-port={self._client_port}",
+            *([f"--ray-client-server-port={self._client_port}"] if self._client_port else []),
         ]  # fmt: skip
         try:
             self._start(options, cpus, {}, ()).wait()
@@ -146,7 +146,7 @@ class Raylets:
 
     @property
     def client_address(self) -> str:
-        """What a driver connects to that stays outside."""
+        """What a driver connects to that stays outside; only where the Ray client is installed."""
         return f"ray://{self.head.ip}:{self._client_port}"
 
     @property

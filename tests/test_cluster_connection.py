@@ -370,7 +370,7 @@ def _own_ray(home):
 @pytest.mark.skipif(not importlib.util.find_spec("grpc"), reason="the Ray client is not installed")
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_a_driver_that_stays_outside_searches_too(class_folders, tmp_path):
-    with Raylets([tmp_path], cpus=1, client=True) as raylets:
+    with Raylets([tmp_path], cpus=1) as raylets:
         found = api.search(
             class_folders, "test_resnet", out=tmp_path / "run", from_scratch=True, image_size=32, trials=1,
             epochs=1, folds=1, confirm=0, ray=raylets.client_address,
