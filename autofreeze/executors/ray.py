@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -177,18 +178,22 @@ class RayExecutor:
         """
         if not self._jobs:
             raise LookupError("no job is in hand")
+        try:
+            return self._next_event()
+        except ray.exceptions.RayError as error:
+            raise ClusterError(f"the cluster is gone: {' '.join(str(error).split())[:300]}") from error
+
+    def _next_event(self) -> Event:
         until = time.monotonic() + WAITING_SECONDS
         while True:
             while self._events:
                 event = self._given(*self._events.popleft())
                 if event is not None:
                     return event
+            self._look()
             self._hand_out()
-            try:
+            with suppress(queue.Empty):
                 self._receive(self._lanes.inbox.get(timeout=1.0))
-            except queue.Empty:
-                self._look()
-                self._break_off_stuck()
             if not self._events and time.monotonic() >= until:
                 return Waiting()
 
@@ -441,12 +446,13 @@ class RayExecutor:
     # Nodes
 
     def _look(self) -> None:
-        """See what nodes there are, now and then."""
+        """See what nodes there are, and which runs hang, now and then."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._slots = self._find_slots()
             self._nodes = frozenset(node["NodeID"] for node in _alive())
             self._lanes.wanted = self._workers_wanted()
+            self._break_off_stuck()
         self._judge_strikes()
 
     def _workers_wanted(self) -> int:
