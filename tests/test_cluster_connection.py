@@ -14,7 +14,9 @@ import time
 from pathlib import Path
 
 import pytest
+import timm
 from raylets import Raylets, why_not
+from safetensors.torch import save_file
 
 from autofreeze import api
 from autofreeze.cli import main
@@ -308,6 +310,27 @@ class TestCluster:
             f"ray: {first.ip}: timm 0.0.1 instead of {timm}; install what is installed here",
             f"ray: {second.ip}: autofreeze is not installed there; install what is installed here, in the "
             "same versions",
+        ]
+
+    def test_a_node_needs_neither_images_nor_the_weights_file(self, cluster, class_folders, tmp_path):
+        weights = tmp_path / "weights.safetensors"
+        save_file(dict(timm.create_model("test_resnet", num_classes=3).state_dict()), weights)
+        asked = {
+            "weights": str(weights), "image_size": 32, "trials": 1, "epochs": 1, "folds": 1, "confirm": 0,
+            "threads": 1,
+        }  # fmt: skip
+        node = cluster.add(cpus=3)  # the head has two, and sees the file
+        try:
+            found = api.search(
+                class_folders, "test_resnet", out=tmp_path / "ray", **asked,
+                ray=cluster.address, cpus_per_trial=3,
+            )  # fmt: skip
+        finally:
+            node.kill()
+        here = api.search(class_folders, "test_resnet", out=tmp_path / "here", **asked)
+        assert list(found.placing.workers) == [node.ip]
+        assert [(one.value, one.val_loss) for one in found.trials] == [
+            (one.value, one.val_loss) for one in here.trials
         ]
 
     def test_a_storage_that_cannot_be_written_is_told(self, connected, tmp_path):
