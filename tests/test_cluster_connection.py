@@ -23,7 +23,7 @@ from autofreeze.cli import main
 from autofreeze.cluster import answer, packages
 from autofreeze.cluster.answer import HTTP2, SECONDS, explain, why_no_answer
 from autofreeze.cluster.asked import read_options
-from autofreeze.cluster.inspection import Seen, wrong_with
+from autofreeze.cluster.inspection import Seen, look_here, wrong_with
 from autofreeze.cluster.packages import differences, versions_here
 from autofreeze.errors import ConfigError
 from autofreeze.results import Ending
@@ -169,6 +169,18 @@ def test_a_node_without_autofreeze_is_told_of_nothing_else():
     assert told.startswith("autofreeze is not installed there")
     told = wrong_with(Seen({"autofreeze": "0.0.9"}, None, storage=True), here, None)
     assert told == "autofreeze 0.0.9 instead of 0.1.0; install what is installed here"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(
+    ("told", "bytes_"), [("echo 81559; echo 40536", 40536 * 2**20), ("exit 9", None), ("echo [N/A]", None)]
+)
+def test_the_memory_of_the_smallest_gpu_counts_where_it_is_known(tmp_path, monkeypatch, told, bytes_):
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\n{told}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert look_here().gpu_memory == bytes_
 
 
 def test_a_worker_takes_no_gpu_that_is_not_its_own(monkeypatch):
