@@ -12,7 +12,8 @@ begins and ends. *Efficiency* is the share of the workers' time in which they tr
 all have begun their first run to the end of the last run of all: waiting for orders, for judgement and for
 the last one all count against it. *Start* is from the call to the first record. *Driver* is the processor
 time of the driver's process between the first record and the last, for each event: a record, or the end of a
-run.
+run; where events are rare that is mostly what Tune takes for itself. *Load* is the machine's, by which starts
+and short trials take longer.
 
 ``bytes`` searches sets of images of several sizes, and tells what was sent.
 
@@ -20,7 +21,9 @@ Prints a line of JSON for each search, and a table of medians.
 """
 
 import argparse
+import io
 import json
+import os
 import shutil
 import statistics
 import sys
@@ -34,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from conftest import write_class_folders
 from raylets import Raylets
+from rich.console import Console
 
 import autofreeze
 from autofreeze.display import Display
@@ -54,7 +58,7 @@ class Stopwatch(Display):
     """Notes when the first record and the latest one came, by the clock and by the process's own time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(console=Console(file=io.StringIO()))
         self.first: tuple[float, float] | None = None
         self.last = (0.0, 0.0)
         self.records = 0
@@ -115,6 +119,7 @@ def measured(raylets: Raylets, seconds: float, workers: int, rounds: int, root: 
         "over": time.time() - stopwatch.last[0],
         "driver_ms": 1000 * (stopwatch.last[1] - stopwatch.first[1]) / (stopwatch.records + ends),
         "job_bytes": _placing(result)["job_bytes"],
+        "load": os.getloadavg()[0],
     }
 
 
@@ -127,7 +132,7 @@ def play(given: argparse.Namespace, root: Path) -> None:
             for _ in range(given.repeats):
                 lines.append(measured(raylets, seconds, given.workers, given.rounds, root))
                 print(json.dumps(lines[-1]), flush=True)
-    print("\n trial   n     efficiency (range)      start  driver an event  bytes a trial")
+    print("\n trial   n     efficiency (range)      start  driver an event  bytes a trial   load")
     for seconds in given.seconds:
         own = [line for line in lines if line["seconds"] == seconds]
         shares = [line["efficiency"] for line in own]
@@ -136,6 +141,7 @@ def play(given: argparse.Namespace, root: Path) -> None:
             f"{seconds:>4g} s {len(own):>3} "
             f"{middle['efficiency']:>8.1%} ({min(shares):.1%}..{max(shares):.1%})"
             f" {middle['start']:>5.1f} s {middle['driver_ms']:>13.2f} ms {middle['job_bytes']:>14,.0f}"
+            f" {middle['load']:>6.1f}"
         )
 
 
