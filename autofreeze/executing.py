@@ -90,7 +90,8 @@ def workplace(
         most=most_in_hand(options.trials, asked.max_concurrent),
         device=task.get("device", "auto"),
     )
-    opener = subject.opener(shared_disk=asked.is_local or asked.storage is not None)
+    shared = cluster.is_local or asked.storage is not None
+    opener = subject.opener(shared_disk=shared)
     if 0 < placement.gpus < 1 and "task" in subject.settings():  # images: other trainings keep to no cap
         needed = _step_bytes(opener, regime)
         refuse_too_little_memory(needed, placement, nodes, batch_size=regime.batch_size)
@@ -103,8 +104,8 @@ def workplace(
         gpus=placement.gpus,
         threads=placement.threads,
         states=folder.checkpoint,
-        shared=asked.is_local or asked.storage is not None,
-        address=asked.address or "local",
+        shared=shared,
+        address=cluster.address,
         most=placement.most,
         room=max(int(OBJECTS_SHARE * object_store_bytes()) - opener.n_bytes, 0),
         watchdog=watchdog,

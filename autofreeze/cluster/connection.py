@@ -42,6 +42,11 @@ class Cluster:
 
     _seen: dict[str, Seen] = field(default_factory=dict)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is this machine alone, and was started here."""
+        return self.address == LOCAL
+
     def nodes(self) -> list[NodeResources]:
         """Give the nodes that are alive now: the driver's first, others as they joined."""
         return [
@@ -77,8 +82,8 @@ class Cluster:
         new = {name: one for name, one in named.items() if one not in self._seen}
         with marked(storage) as mark:
             # A Ray of one's own is this machine and this Python: no process need be started to be asked.
-            own = self.address == LOCAL and len(named) == 1
-            answers = dict.fromkeys(new.values(), look_here(mark)) if own else inspect([*new.values()], mark)
+            ask = inspect if not self.is_local else lambda ids, mark: dict.fromkeys(ids, look_here(mark))
+            answers = ask(list(new.values()), mark)
         self._seen |= {one: seen for one, seen in answers.items() if isinstance(seen, Seen)}
         here, alive = versions_here(), {node["NodeID"] for node in _alive()}
         wrong: dict[str, list[str]] = {}
@@ -112,9 +117,8 @@ def connect(asked: ClusterOptions) -> Iterator[Cluster]:
     import ray
 
     if ray.is_initialized():
-        cluster = Cluster(_connected_to(asked), is_client=_is_client())
-        cluster.check(asked.storage)
-        yield cluster
+        with _checked(_connected_to(asked), asked.storage) as cluster:
+            yield cluster
         return
     if not asked.is_local:
         problem = why_no_answer(asked.address)
@@ -124,13 +128,20 @@ def connect(asked: ClusterOptions) -> Iterator[Cluster]:
         try:
             with _signals_kept(), quiet("ray"):
                 _start() if asked.is_local else _join(asked.address)
-            cluster = Cluster(LOCAL if asked.is_local else _address(), is_client=_is_client())
-            cluster.check(asked.storage)
-            with _folder_of_client() if cluster.is_client else nullcontext():
+            with _checked(LOCAL if asked.is_local else _address(asked), asked.storage) as cluster:
                 yield cluster
         finally:
             with _signals_kept():
                 ray.shutdown()
+
+
+@contextmanager
+def _checked(address: str, storage: Path | None) -> Iterator[Cluster]:
+    """Give the cluster that this process is connected to, when nothing is wrong with its nodes."""
+    cluster = Cluster(address, is_client=_is_client())
+    cluster.check(storage)
+    with _folder_of_client() if cluster.is_client else nullcontext():
+        yield cluster
 
 
 def _start() -> None:
@@ -156,10 +167,12 @@ def _join(address: str) -> None:
     ray.init(address, **SILENT)
 
 
-def _address() -> str:
-    """Give the address of the cluster that this process is connected to."""
+def _address(asked: ClusterOptions) -> str:
+    """Give the address of the cluster that this process is connected to; of a client, that of its server."""
     import ray
 
+    if asked.is_client:
+        return asked.address
     return str(ray.get_runtime_context().gcs_address)
 
 
@@ -182,7 +195,7 @@ def _connected_to(asked: ClusterOptions) -> str:
     Raises:
         ConfigError: Another one was asked for by its address.
     """
-    own = _address()
+    own = _address(asked)
     if not asked.is_local and not asked.is_client and asked.address != AUTO and asked.address != own:
         host, port = split_address(asked.address)
         if port != split_address(own)[1] or host not in ("localhost", LOCALHOST, "::1"):
