@@ -133,3 +133,37 @@ def test_a_worker_is_told_its_threads_before_anything_is_imported(executor, made
     found.submit(job)
     (event,) = drain(found)
     assert event.error == "3 3 0"
+
+
+def test_of_short_jobs_that_go_together_only_the_one_that_kills_its_worker_fails(
+    executor, made_up, monkeypatch
+):
+    from autofreeze.executors import ray as ours
+
+    monkeypatch.setattr(ours, "NODE_NOTICE_SECONDS", 1.0)
+    jobs = [made_up.job(trial, head_lr=1e-3 * (trial + 1)) for trial in range(7)]
+    curves = {job.key: made_up.curve(job) for job in jobs}
+    short = {
+        key: [record.model_copy(update={"seconds": 0.01}) for record in curve]
+        for key, curve in curves.items()
+    }  # fmt: skip
+
+    def opener(here):
+        def run(job, checkpoint):
+            if job.trial == 5:
+                os._exit(1)
+            yield from short[job.key]
+
+        return run
+
+    found = executor(opener)
+    for job in jobs[:3]:  # it learns that jobs are short
+        found.submit(job)
+    drain(found)
+    for job in jobs[3:]:
+        found.submit(job)
+    ends = [event for event in drain(found) if isinstance(event, (Failed, Finished))]
+    assert {event.job.key for event in ends if isinstance(event, Finished)} == {"3.0", "4.0", "6.0"}
+    (failure,) = [event for event in ends if isinstance(event, Failed)]
+    assert failure.job == jobs[5]
+    assert failure.error.startswith("its worker died 3 times")
