@@ -266,12 +266,14 @@ class RayExecutor:
         now, seconds = time.monotonic(), 0.0
         taken: list[str] = []
         fit = sum(not one.unfit for one in self._running.values())
+        share = len(self._queue) // max(fit, 1)  # the last jobs go to all workers, not to the first that asks
         for key in list(self._queue):
             held = self._jobs[key]
             if held.waits_until > now or (held.avoid == lane and fit > 1) or (held.suspect and taken):
                 continue
             expected = math.inf if held.suspect else self._paces.expected(held.job)
-            if taken and (seconds + expected > SHORT_SECONDS or len(self._queue) - len(taken) <= leave):
+            too_long = len(taken) >= share or seconds + expected > SHORT_SECONDS
+            if taken and (too_long or len(self._queue) - len(taken) <= leave):
                 break
             taken.append(key)
             seconds += expected
