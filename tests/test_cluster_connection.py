@@ -345,6 +345,12 @@ class TestCluster:
             (one.value, one.val_loss) for one in here.trials
         ]
 
+    @pytest.mark.skipif(not importlib.util.find_spec("grpc"), reason="the Ray client is not installed")
+    def test_a_head_is_no_client_server(self, cluster):
+        problem = why_no_answer(f"ray://{cluster.address}")
+        assert problem.endswith("does not answer as a Ray client server does; its port is 10001 as a rule")
+        assert why_no_answer(cluster.client_address) == ""
+
     def test_a_storage_that_cannot_be_written_is_told(self, connected, tmp_path):
         (tmp_path / "file").touch()
         with (

@@ -5,6 +5,7 @@ process that asks. ``python -m autofreeze.cluster.answer ADDRESS`` connects, and
 is wrong.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -13,8 +14,9 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from typing import Any
 
-from autofreeze.cluster.asked import AUTO, is_address, split_address
+from autofreeze.cluster.asked import AUTO, is_address, is_client, split_address
 
 SECONDS = 14.0
 """So long an address may take to answer."""
@@ -22,10 +24,12 @@ SECONDS = 14.0
 CONNECT_SECONDS = 4.0
 """So long a machine may take to accept a connection."""
 
+PING_SECONDS = 9.0
+"""So long a Ray client server may take to answer, after that."""
+
 IMPATIENT = {
     "RAY_gcs_server_request_timeout_seconds": "5",
     "RAY_gcs_rpc_server_connect_timeout_s": "3",
-    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "6",
     "RAY_BACKEND_LOG_LEVEL": "warning",  # says why, where Ray tries for longer than anybody waits
 }
 """What Ray reads to give up sooner."""
@@ -130,20 +134,21 @@ def explain(kind: str, text: str, address: str) -> str:
             f"{address} runs Ray {ray} on Python {python}, and this is Ray {our_ray} on Python {our_python}; "
             "all machines need the same of both"
         )
-    if kind == "AuthenticationError" or "authentication token" in line.lower():
+    if kind == "AuthenticationError" or re.search(
+        "authentication token|UNAUTHENTICATED", line, re.IGNORECASE
+    ):
         return (
             f"{address} asks for a token: bring ~/.ray/auth_token of the head here, or set RAY_AUTH_TOKEN to "
             "what ray get-auth-token tells there, and set RAY_AUTH_MODE=token"
         )
     if "No node info found" in line:
-        host = split_address(address)[0]
         return (
             f"this machine is no node of the cluster at {address}: join it (ray start --address {address}), "
-            f"or speak to it from outside (--ray ray://{host}:10001)"
+            f"or speak to it from outside (--ray ray://HOST:10001)"
         )
     if "ray[client]" in line:
         return f"{address} needs the Ray client, which is not installed: pip install 'autofreeze[cluster]'"
-    if "client connection timeout" in line:
+    if re.search("client connection timeout|StatusCode.UNIMPLEMENTED|StatusCode.DEADLINE_", line):
         return f"{address} does not answer as a Ray client server does; its port is 10001 as a rule"
     return f"{address} cannot be connected to: {kind}: {line[:300]}"
 
@@ -160,13 +165,31 @@ def _problem(address: str) -> str:
     import ray
 
     try:
-        ray.init(address, log_to_driver=False, logging_level=logging.FATAL)
+        if is_client(found):
+            _ping(found)
+        else:
+            ray.init(address, log_to_driver=False, logging_level=logging.FATAL)
     except SystemExit as end:
         return f"{found} does not answer as a Ray cluster does (Ray has ended with {end.code})"
     except Exception as error:  # noqa: BLE001 - whatever Ray raises is told
         cause = error.__cause__ or error
         return explain(type(cause).__name__, str(cause), found)
     return ""
+
+
+def _ping(address: str) -> None:
+    """Have a Ray client server answer; it starts nothing for that, as it does for a driver that connects."""
+    try:
+        words: Any = importlib.import_module("ray.core.generated.ray_client_pb2")
+        services: Any = importlib.import_module("ray.core.generated.ray_client_pb2_grpc")
+        from ray._private.grpc_utils import init_grpc_channel
+    except ImportError:
+        raise ValueError("needs ray[client]") from None
+    host, port = split_address(address)
+    channel = init_grpc_channel(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    server = services.RayletDriverStub(channel)
+    ping = words.ClusterInfoRequest(type=words.ClusterInfoType.PING)
+    server.ClusterInfo(ping, timeout=PING_SECONDS, wait_for_ready=True)
 
 
 if __name__ == "__main__":

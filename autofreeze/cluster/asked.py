@@ -54,7 +54,7 @@ class ClusterOptions:
     @property
     def is_client(self) -> bool:
         """Whether the driver stays outside the cluster, and speaks to it by way of the Ray client."""
-        return self.address.startswith("ray://")
+        return is_client(self.address)
 
 
 def read_options(
@@ -117,6 +117,11 @@ def is_address(text: str) -> bool:
     """Whether a text is ``host:port`` or ``ray://host:port``."""
     found = _ADDRESS.fullmatch(text)
     return found is not None and 1 <= int(found["port"]) <= LAST_PORT
+
+
+def is_client(address: str) -> bool:
+    """Whether an address is that of a Ray client server."""
+    return address.startswith("ray://")
 
 
 def split_address(address: str) -> tuple[str, int]:

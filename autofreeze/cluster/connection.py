@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from autofreeze.cluster.answer import why_no_answer
+from autofreeze.cluster.answer import explain, why_no_answer
 from autofreeze.cluster.asked import AUTO, ClusterOptions, split_address
 from autofreeze.cluster.inspection import Seen, inspect, look_here, marked, wrong_with
 from autofreeze.cluster.packages import versions_here
@@ -161,10 +161,17 @@ def _start() -> None:
 
 
 def _join(address: str) -> None:
-    """Connect to a cluster that is known to answer."""
+    """Connect to a cluster that is known to answer.
+
+    Raises:
+        ConfigError: It refuses.
+    """
     import ray
 
-    ray.init(address, **SILENT)
+    try:
+        ray.init(address, **SILENT)
+    except Exception as error:
+        raise ConfigError(f"ray: {explain(type(error).__name__, str(error), address)}") from error
 
 
 def _address(asked: ClusterOptions) -> str:
