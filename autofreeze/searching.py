@@ -342,7 +342,8 @@ class SearchSession:
         result = self._collect(trials, cut_short)
         write_report(result, self.out)
         took = time.monotonic() - began
-        self._write_again_at = time.monotonic() + (WRITE_PAUSE * took if took > SLOW_WRITE else 0.0)
+        slow = took > SLOW_WRITE or self.cluster is not None  # there workers wait for whoever writes
+        self._write_again_at = time.monotonic() + (WRITE_PAUSE * took if slow else 0.0)
         return result
 
     def _write_now_and_then(self, study: Study) -> None:
