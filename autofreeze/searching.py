@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SLOW_WRITE, WRITE_PAUSE = 1.0, 20.0
 """A report that takes more than so many seconds to write, as that of some thousand trials does, is written
-again after so many times as long at the earliest."""
+again after so many times as long at the earliest; on a cluster any report."""
 
 SEARCH_SHARE = 0.6
 """Share of a given time that the search may take; the rest is kept for the confirmation."""
