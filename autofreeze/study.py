@@ -198,7 +198,7 @@ class Study:
         self._run_or_take_over(live)
 
     def _run_or_take_over(self, live: LiveTrial) -> None:
-        """Run a trial, unless an equal one has ended, or is under way: then it waits for that one's outcome."""
+        """Run a trial, unless an equal one has ended or is under way: then it waits for what that comes to."""
         twin = self._ended.twin_of(live.settings_digest, spared=live.spared)
         if twin is not None:
             self._take_over(live, twin)
