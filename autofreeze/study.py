@@ -198,7 +198,7 @@ class Study:
         self._run_or_take_over(live)
 
     def _run_or_take_over(self, live: LiveTrial) -> None:
-        """Run a trial, unless an equal one has ended or is under way: then it waits for what that comes to."""
+        """Run a trial, unless an equal one has ended or is under way, whose outcome it then takes over."""
         twin = self._ended.twin_of(live.settings_digest, spared=live.spared)
         if twin is not None:
             self._take_over(live, twin)
@@ -346,9 +346,13 @@ class Study:
         return live.spared or not self._prune or self._arm_lacks(live)
 
     def _arm_lacks(self, live: LiveTrial) -> bool:
-        """Whether a trial's arm has fewer complete trials than finalists."""
+        """Whether a trial's arm lacks finalists: too few are complete, or were in hand when this one began."""
         arm = arm_of(live.schedule)
-        return arm in self._proposals.arms and self._ended.complete_in(arm) < BY_ARM
+        if arm not in self._proposals.arms:
+            return False
+        before = (one for one in self._live.values() if one.number < live.number and not one.waits)
+        ahead = sum(arm_of(one.schedule) == arm for one in before)
+        return self._ended.complete_in(arm) + ahead < BY_ARM
 
     def _merits(self, result: TrialResult, n_folds: int) -> NDArray[np.float64]:
         """Share out a trial's metric to the images of the first folds."""
