@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py play   LINES.jsonl [--cell hym_v2] [--workers 1 4 16]
         [--per-worker 10 | --trials 160] [--seconds 300] [--replays 8] [--times 1] [--sampler tpe]
-        [--reports always]
+        [--reports spared]
     python benchmarks/scale.py report LINES.jsonl…
 
 ``play`` plays searches on the surrogate of a cell's recorded tables (``benchmarks/replay``), each replay on
@@ -53,8 +53,8 @@ from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, Study
 
 REPORTS = {"always": SLOW_WRITE, "spared": 0.0, "never": math.inf}
-"""When the report is written again after a trial: as a search does it; with the pause after each one that a
-search makes after slow ones; never."""
+"""When the report is written again after a trial: by the rule of a search on one machine; by that of one on a
+cluster, with a pause after each; never."""
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def main() -> None:
         "--state", type=float, default=0.0, help="seconds of the driver for each state of a run"
     )
     play.add_argument("--sampler", choices=SAMPLERS, default="tpe")
-    play.add_argument("--reports", choices=REPORTS, default="always")
+    play.add_argument("--reports", choices=REPORTS, default="spared")
     play.add_argument("--confirm", type=int, default=12, help="fresh seeds at most")
     play.add_argument("--no-prune", action="store_true")
     report = commands.add_parser("report")
