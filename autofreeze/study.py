@@ -346,7 +346,7 @@ class Study:
         return live.spared or not self._prune or self._arm_lacks(live)
 
     def _arm_lacks(self, live: LiveTrial) -> bool:
-        """Whether a trial's arm lacks finalists: too few are complete, or were in hand when this one began."""
+        """Whether a trial's arm lacks finalists: too few are complete, or were in hand before this one."""
         arm = arm_of(live.schedule)
         if arm not in self._proposals.arms:
             return False
