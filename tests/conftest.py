@@ -42,18 +42,14 @@ def _own_threads():
 
 @pytest.fixture(scope="module")
 def local_ray():
-    """A Ray of its own with two CPUs, for the tests of one file."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
+    """A Ray of its own, for the tests of one file; nothing of it stays in the user's home."""
+    from autofreeze.cluster.asked import read_options
+    from autofreeze.cluster.connection import connect
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own
-        ray.init(
-            "local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-            object_store_memory=2 * 10**8,
-        )  # fmt: skip
-    yield
-    ray.shutdown()
+        with connect(read_options("local")) as cluster:
+            yield cluster
 
 
 # Images
