@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -660,6 +661,19 @@ def test_a_fixed_list_of_trials_gives_the_same_results_however_many_are_in_hand(
     for study in (alone, many):
         study.search(Limits(24))
     assert many.results == alone.results
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_no_more_trials_are_spared_for_their_arm_when_many_are_in_hand(open_study, made_up, seed):
+    def complete_by_arm(capacity):
+        executor = ReplayExecutor(made_up.curve, capacity=capacity)
+        _, study, _ = open_study(f"{capacity}", executor=executor, sampler="random", seed=seed)
+        study.search(Limits(40))
+        ended = [one for one in study.results if one.ending is Ending.COMPLETE and not one.baseline]
+        assert 0 < len(ended) < 30
+        return Counter(arm_of(one.schedule) for one in ended)
+
+    assert complete_by_arm(12) == complete_by_arm(1)
 
 
 # Nothing is lost
