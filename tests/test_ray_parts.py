@@ -162,6 +162,13 @@ def test_rows_that_have_no_room_are_not_shared(told):
     assert told(conversation) == ["yours", "full", "yours"]
 
 
+def test_many_workers_send_states_more_rarely():
+    from autofreeze.executors.ray import FEW_WORKERS, STATE_SECONDS, state_seconds
+
+    assert state_seconds(1) == state_seconds(FEW_WORKERS) == STATE_SECONDS
+    assert state_seconds(64) == pytest.approx(64.0)  # one state a second, whoever sends it
+
+
 # Scratch folders
 
 

@@ -34,7 +34,10 @@ STATE_BYTES = 64_000_000
 """States of interrupted runs that are larger are not sent to the driver."""
 
 STATE_SECONDS = 5.0
-"""Seconds of training after which the state of a run is sent again."""
+"""Seconds of training after which the state of a run is sent again, with few workers."""
+
+FEW_WORKERS = 5
+"""More of them send states more rarely: a state of 40 MB keeps the driver busy for a fifth of a second."""
 
 MAX_STRIKES = 3
 """A job that has lost so many workers is failed; workers that went down with their nodes do not count."""
@@ -122,7 +125,7 @@ class RayExecutor:
             "gpus": gpus,
             "versions": versions_here(),
             "state_bytes": STATE_BYTES,
-            "state_seconds": STATE_SECONDS,
+            "state_seconds": state_seconds(slots() if most is None else min(slots(), most)),
         }
         self._lanes = Lanes(config, cpus=cpus, gpus=gpus)
         self._jobs: dict[str, InHand] = {}
@@ -464,6 +467,11 @@ class RayExecutor:
         """Say where jobs ran, what was sent, and what had to be run again."""
         shared = 0 if self._lanes.closed else ray.get(self._depot.shared_bytes.remote())
         return self._ledger.placing(nodes=self._nodes, node_bytes=self._node_bytes + shared)
+
+
+def state_seconds(workers: int) -> float:
+    """Seconds between two states of a run: so many that states of all take a fifth of the driver's time."""
+    return STATE_SECONDS * max(1.0, workers / FEW_WORKERS)
 
 
 def object_store_bytes() -> int:
