@@ -27,7 +27,7 @@ def status(
         ),
     ] = None,
 ) -> None:
-    """Show how a search goes: trials, the best so far, what runs where, and whether it still runs at all."""
+    """Show how a search goes, from another terminal. What runs where, the best so far, and how far it is."""
     from contextlib import suppress
 
     from autofreeze.report.seen import see
