@@ -385,6 +385,7 @@ def test_an_error_of_a_training_fails_its_trial_at_once(troubled):
     assert len(starts[WRONG]) == 1
 
 
+@pytest.mark.long
 def test_a_trial_that_loses_three_nodes_is_not_at_fault(cluster, nodes, seen, tmp_path, monkeypatch):
     monkeypatch.setattr("autofreeze.executors.ray.NODE_NOTICE_SECONDS", 8.0)
     cluster.add()
@@ -447,7 +448,9 @@ def trained(notes, trial):
     return list(by_process.values())
 
 
-@pytest.mark.parametrize("storage", [False, True], ids=["driver", "storage"])
+@pytest.mark.parametrize(
+    "storage", [False, pytest.param(True, marks=pytest.mark.long)], ids=["driver", "storage"]
+)
 def test_an_interrupted_run_goes_on_from_the_newest_state_that_was_kept(
     cluster, nodes, seen, tmp_path, monkeypatch, storage
 ):
