@@ -165,6 +165,7 @@ class SearchSession:
                     limits = self._limits(seconds)
                     watcher.searching(limits.seconds)
                     cut_short = study.search(limits, should_stop)
+                    study.let_go()
                     self._write(study.results, cut_short or (UNDER_WAY if self.options.confirm else ""))
                     if not should_stop():
                         self._confirm(folder, study, watcher, seconds, should_stop)

@@ -171,6 +171,15 @@ class Study:
                 return ""
             self._handle(self._executor.next_event())
 
+    def let_go(self) -> None:
+        """Stop what a search that was cut short has in hand, so that the executor is free for others.
+
+        Its trials stay under way; the next session goes on with them.
+        """
+        for live in self._live.values():
+            if live.job is not None:
+                self._executor.stop(live.job)
+
     def _out_of_time(self, limits: Limits, began: float) -> str:
         if limits.seconds is None or time.monotonic() - began < limits.seconds:
             return ""

@@ -29,7 +29,7 @@ def train(config: dict) -> None:
         tune.report({"value": record.value, "epoch": record.epoch})
 
 
-ray.init(num_cpus=1, include_dashboard=False)
+ray.init("local", num_cpus=1, include_dashboard=False)
 space = {"head_lr": tune.loguniform(1e-4, 1e-2), "warmup_epochs": tune.choice([0, 1])}
 tuner = tune.Tuner(
     train,
