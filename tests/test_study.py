@@ -676,6 +676,21 @@ def test_no_more_trials_are_spared_for_their_arm_when_many_are_in_hand(open_stud
     assert complete_by_arm(12) == complete_by_arm(1)
 
 
+def test_what_a_search_that_was_cut_short_has_in_hand_is_let_go_and_goes_on_later(open_study, made_up):
+    executor = ReplayExecutor(made_up.curve, capacity=3)
+    folder, study, _ = open_study(executor=executor)
+    events = iter(range(7))
+    assert study.search(Limits(12), lambda: "enough" if next(events, None) is None else "") == "enough"
+    assert sum(result.ending is Ending.UNFINISHED for result in study.results) == 3
+    study.let_go()
+    with pytest.raises(LookupError):
+        executor.next_event()
+    folder.close()
+    _, again, _ = open_study(resume=True)
+    assert again.search(Limits(12)) == ""
+    assert {result.ending for result in again.results} <= {Ending.COMPLETE, Ending.UNPROMISING}
+
+
 # Nothing is lost
 
 

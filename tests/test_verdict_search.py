@@ -158,7 +158,10 @@ def test_a_users_own_validation_part_is_used_on_every_fresh_seed(split_folders, 
 
 def test_time_that_is_given_is_shared_with_the_confirmation(class_folders, tmp_path):
     given = {**GIVEN, "trials": 500, "cache_folder": str(tmp_path / "cache")}
-    result = api.search(class_folders, out=tmp_path / "run", time_limit=6.0, **given)
+    api.search(
+        class_folders, out=tmp_path / "warm", **{**given, "trials": 2, "confirm": 0}
+    )  # imports, stores
+    result = api.search(class_folders, out=tmp_path / "run", time_limit=9.0, **given)
     assert result.cut_short == "out of time"
     assert result.confirmation.seeds > 0
 
