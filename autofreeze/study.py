@@ -4,34 +4,33 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from autofreeze import recipes
 from autofreeze.baselines import baseline_quota
 from autofreeze.confirmation import arm_of
 from autofreeze.curves import StudyCurves
+from autofreeze.endings import result_of
 from autofreeze.errors import TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded, Waiting
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
 from autofreeze.frugality import Frugality
-from autofreeze.job import EpochRecord, Job, Thaw
+from autofreeze.job import EpochRecord, Job
 from autofreeze.live import LiveTrial, Observer
 from autofreeze.outcomes import Outcomes
 from autofreeze.proposals import Proposal, Proposals
 from autofreeze.pruning import Decision, Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
 from autofreeze.regime import Regime
-from autofreeze.results import SPLIT_BATCHES, Ending, MemberResult, TrialResult
+from autofreeze.results import SPLIT_BATCHES, Ending, TrialResult
 from autofreeze.run import RunFolder
 from autofreeze.rungs import Rungs
 from autofreeze.samplers import SamplerName
 from autofreeze.schedule import Schedule
-from autofreeze.scoring import Scoring, curves_of, leader, why_fallen
+from autofreeze.scoring import Scoring
 from autofreeze.seeds import derive
 from autofreeze.space import Space
 from autofreeze.warmstart import WarmStart
@@ -448,55 +447,7 @@ class Study:
                 self._run_or_take_over(other)
 
     def _result(self, live: LiveTrial, ending: Ending, reason: str = "") -> TrialResult:
-        spent = [live.curves[fold][-1] for fold in sorted(live.curves) if live.curves[fold]]
-        place = leader(self._scoring, live.curves)
-        head = live.members[place] if place is not None else live
-        complete = ending is Ending.COMPLETE
-        scored = self._scores(live, place) if complete else {"fold_values": _values_so_far(live, place)}
-        swept = {} if place is None else live.members[place].params
-        return TrialResult(
-            number=live.number,
-            baseline=live.baseline,
-            tuned=live.tuned,
-            recipe=recipes.name_of(head.schedule),
-            schedule=head.schedule,
-            regime=head.regime,
-            params=dict(live.optuna_trial.params) | swept,
-            ending=ending,
-            reason=reason,
-            affordable=self._is_affordable(live),
-            warm_start=live.optuna_trial.user_attrs.get("warm_start"),
-            work=sum(record.work for record in spent),
-            seconds=sum(record.seconds for record in spent),
-            thaw=_first_thaw(live.curves.get(0, ())),
-            drift=live.curves[0][-1].drift if live.curves.get(0) else None,
-            member=place,
-            members=tuple(self._member_result(live, one, ending) for one in range(len(live.members))),
-            **scored,
-        )
-
-    def _scores(self, live: LiveTrial, place: int | None) -> dict[str, Any]:
-        """Score a trial that was trained to its end, or one head of it, in the fields of its result."""
-        ends = [curve[-1] for _, curve in sorted(curves_of(live.curves, place).items())]
-        return dict(self._scoring.score(ends))
-
-    def _member_result(self, live: LiveTrial, place: int, ending: Ending) -> MemberResult:
-        member, reason = live.members[place], why_fallen(live.curves, place)
-        scored = self._scores(live, place) if ending is Ending.COMPLETE and not reason else {}
-        scored.pop("n_val", None)
-        settings = member.settings_digest
-        return MemberResult(params=member.params, settings=settings, reason=reason, **scored)
-
-
-def _values_so_far(live: LiveTrial, place: int | None) -> tuple[float, ...]:
-    """Give the value by fold as far as a trial came, or one head of it; nothing of a fold that broke off."""
-    ends = (curve[-1] for _, curve in sorted(curves_of(live.curves, place).items()) if curve)
-    return tuple(end.value for end in ends if end.is_finite)
-
-
-def _first_thaw(curve: Sequence[EpochRecord]) -> Thaw | None:
-    """Give the first thaw of a run in which a backbone column comes in."""
-    return next((thaw for record in curve for thaw in record.thaws if thaw.of_backbone), None)
+        return result_of(live, ending, reason, scoring=self._scoring, affordable=self._is_affordable(live))
 
 
 def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
