@@ -6,16 +6,17 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(name: str) -> Iterator[None]:
+def quiet(name: str, level: int = logging.ERROR) -> Iterator[None]:
     """Let a library's logger tell errors alone within the block, not its remarks on every attempt.
 
     Args:
         name: Of the logger, such as ``huggingface_hub``.
+        level: What it still tells.
     """
     logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    before = logger.level
+    logger.setLevel(level)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.setLevel(before)

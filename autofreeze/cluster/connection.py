@@ -57,7 +57,7 @@ class Cluster:
                 gpu_memory=self._seen[node["NodeID"]].gpu_memory if node["NodeID"] in self._seen else None,
                 memory=int(node["Resources"].get("memory", 0)) or None,
             )
-            for name, node in _named(_alive()).items()
+            for name, node in _named(alive_nodes()).items()
         ]
 
     @property
@@ -66,7 +66,7 @@ class Cluster:
         import ray
 
         own = ray.get_runtime_context().get_node_id()
-        return next((name for name, node in _named(_alive()).items() if node["NodeID"] == own), "")
+        return next((name for name, node in _named(alive_nodes()).items() if node["NodeID"] == own), "")
 
     def check(self, storage: Path | None = None) -> None:
         """Look at all nodes that have not been looked at.
@@ -78,14 +78,14 @@ class Cluster:
             ConfigError: A node has not the packages that the driver has, does not see the storage, or says
                 nothing. All that is wrong is told.
         """
-        named = {name: node["NodeID"] for name, node in _named(_alive()).items()}
+        named = {name: node["NodeID"] for name, node in _named(alive_nodes()).items()}
         new = {name: one for name, one in named.items() if one not in self._seen}
         with marked(storage) as mark:
             # A Ray of one's own is this machine and this Python: no process need be started to be asked.
             ask = inspect if not self.is_local else lambda ids, mark: dict.fromkeys(ids, look_here(mark))
             answers = ask(list(new.values()), mark)
         self._seen |= {one: seen for one, seen in answers.items() if isinstance(seen, Seen)}
-        here, alive = versions_here(), {node["NodeID"] for node in _alive()}
+        here, alive = versions_here(), {node["NodeID"] for node in alive_nodes()}
         wrong: dict[str, list[str]] = {}
         for name, one in new.items():
             seen = answers[one]
@@ -283,7 +283,8 @@ def _signals_kept() -> Iterator[None]:
 # Nodes
 
 
-def _alive() -> list[dict[str, Any]]:
+def alive_nodes() -> list[dict[str, Any]]:
+    """Give what Ray says of the nodes that are alive."""
     import ray
 
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ from ray.tune.search import Searcher
 
 from autofreeze.executors.lane import Lane
 from autofreeze.executors.scratch import clear_abandoned, scratch_folder
+from autofreeze.quiet import quiet
 
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # records are ours to keep
@@ -98,7 +99,7 @@ class Lanes:
         try:
             clear_abandoned()
             folder = scratch_folder()
-            with _settings():
+            with _settings(), quiet("ray.tune", logging.CRITICAL):
                 tune.run(
                     Lane,
                     name="lanes",
@@ -190,16 +191,12 @@ class _Closing(tune.Stopper):
 
 @contextmanager
 def _settings() -> Iterator[None]:
-    """Set what Tune reads from the environment, and keep it from talking."""
+    """Set what Tune reads from the environment."""
     before = {name: os.environ.get(name) for name in SETTINGS}
     os.environ.update(SETTINGS)
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from autofreeze.cluster.connection import alive_nodes
 from autofreeze.cluster.here import Opener
 from autofreeze.cluster.packages import versions_here
 from autofreeze.documents import write_bytes
@@ -455,7 +456,7 @@ class RayExecutor:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._slots = self._find_slots()
-            self._nodes = frozenset(node["NodeID"] for node in _alive())
+            self._nodes = frozenset(node["NodeID"] for node in alive_nodes())
             self._lanes.wanted = self._workers_wanted()
             self._break_off_stuck()
         self._judge_strikes()
@@ -476,9 +477,4 @@ def state_seconds(workers: int) -> float:
 
 def object_store_bytes() -> int:
     """Bytes of the smallest object store of the nodes that are alive."""
-    return int(min(node["Resources"].get("object_store_memory", 0) for node in _alive()))
-
-
-def _alive() -> list[dict[str, Any]]:
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node for node in nodes if node["Alive"]]
+    return int(min(node["Resources"].get("object_store_memory", 0) for node in alive_nodes()))
