@@ -17,8 +17,6 @@ import argparse
 import json
 import math
 import os
-import shutil
-import tempfile
 import time
 import warnings
 from collections import Counter
@@ -33,7 +31,7 @@ from ask_latency import report_of
 from cells import DEPTHS, TABLES
 from regret import some_schedules
 from scale_tables import Line, alone, print_tables
-from search_cost import DELTA, World
+from search_cost import DELTA, World, run_folder
 from simulated_cluster import SimulatedCluster, seconds_within
 
 from autofreeze.confirm import Confirming
@@ -145,7 +143,7 @@ def play(surrogate: Surrogate, space: Space, places: Any, ask: Line, pace: float
         state=ask["state"],
         stopwatch=time.process_time,
     )  # fmt: skip
-    with open_folder(world) as folder, disk_charged(cluster, ask["disk"]):
+    with run_folder(world) as folder, disk_charged(cluster, ask["disk"]):
         watcher = Watcher(world, cluster, folder, REPORTS[ask["reports"]])
         study = Study(
             folder, space, cluster, scoring=world.scoring, seed=world.number, sampler=ask["sampler"],
@@ -157,17 +155,6 @@ def play(surrogate: Surrogate, space: Space, places: Any, ask: Line, pace: float
         line = watcher.told() | cluster_line(cluster, watcher)
         line["at_best_of_space"] = round(float(world.surrogate.truths(places).max()), 5)
         return line | {"confirmed": confirmed(world, study, folder, cluster)}
-
-
-@contextmanager
-def open_folder(world: World) -> Iterator[RunFolder]:
-    """Open a run folder in memory for a while."""
-    root = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
-    try:
-        with RunFolder(root / "run", {"replayed": world.number}) as folder:
-            yield folder
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @contextmanager
