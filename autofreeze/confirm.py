@@ -238,7 +238,7 @@ class Confirming:
                 self._let_go(job)
                 if not runs.is_done(event.job.fresh):
                     runs.failed = "a run ended before its schedule did"
-                if not self._keeps_model(event.job.fresh):
+                if not keeps_model(event.job.fresh, self._planned):
                     self._run.drop_checkpoint(job)
             case Failed(job, error):
                 self._let_go(job)
@@ -259,11 +259,6 @@ class Confirming:
         del self._in_hand[job.key]
         if self._observer:
             self._observer.run_ended(job)
-
-    def _keeps_model(self, fresh: int) -> bool:
-        """Whether the test split may be read by this run's model: its checkpoint then spares a training."""
-        firsts = (0,) if self._planned == LOOKS[0] else LOOKS[:-1]
-        return any(first <= fresh < first + TEST_SEEDS for first in firsts)
 
     def drop_models(self) -> None:
         """Delete the checkpoints that were kept for reading the test split."""
@@ -365,6 +360,17 @@ class Confirming:
             run_work=float(np.mean([one.work for one in ends.values()])) if ends else 0.0,
             **self._scoring.averages(self._done(runs, rested)),
         )
+
+
+def keeps_model(fresh: int, planned: int) -> bool:
+    """Whether the test split may be read by the model of a run: its checkpoint then spares a training.
+
+    Args:
+        fresh: Number of its fresh seed.
+        planned: Fresh seeds at most.
+    """
+    firsts = (0,) if planned == LOOKS[0] else LOOKS[:-1]
+    return any(first <= fresh < first + TEST_SEEDS for first in firsts)
 
 
 def _mean_loss(ends: Sequence[EpochRecord]) -> float | None:

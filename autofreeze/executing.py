@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from autofreeze.cluster.here import Opener
+from autofreeze.confirm import keeps_model
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Executor
 from autofreeze.executors.watchdog import Watchdog
@@ -105,6 +106,7 @@ def workplace(
         threads=placement.threads,
         states=folder.checkpoint,
         shared=shared,
+        keeps=lambda job: job.fresh is not None and keeps_model(job.fresh, options.confirm),
         address=cluster.address,
         most=placement.most,
         room=max(int(OBJECTS_SHARE * object_store_bytes()) - opener.n_bytes, 0),

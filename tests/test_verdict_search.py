@@ -123,7 +123,7 @@ def test_the_models_that_were_kept_for_the_test_split_are_gone(confirmed):
 def test_a_model_that_is_not_kept_is_trained_again_to_the_same_test_value(
     confirmed, class_folders, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("autofreeze.confirm.Confirming._keeps_model", lambda *_: False)
+    monkeypatch.setattr("autofreeze.confirm.keeps_model", lambda *_: False)
     given = {**GIVEN, "cache_folder": str(tmp_path / "cache")}
     again = api.search(class_folders, out=tmp_path / "run", **given)
     assert again.confirmation.winner.test_value == confirmed[0].confirmation.winner.test_value

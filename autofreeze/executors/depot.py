@@ -26,6 +26,9 @@ class Errand:
     state: bytes | None = None
     """What the worker's own rolling file holds to begin with; None: nothing, the run starts anew."""
 
+    keep: bool = False
+    """Whether the state at the job's end is wanted too, however large: its model is used once more."""
+
 
 @dataclass(frozen=True)
 class Order:

@@ -171,9 +171,9 @@ class Lane(tune.Trainable):
                 continue
             key = event.job.key
             one = self._in_hand[key]
-            if isinstance(event, Finished) and event.job.fresh is not None:
-                states |= one.state()  # its model may be wanted for the test split
-            elif isinstance(event, Displaced) and one.size() <= self._config["state_bytes"]:
+            wanted = isinstance(event, Finished) and one.errand.keep
+            goes_on = isinstance(event, Displaced) and one.size() <= self._config["state_bytes"]
+            if wanted or goes_on:
                 states |= one.state()
             self._let_go(key)
         too_large, seconds = [], self._config["state_seconds"]

@@ -75,6 +75,7 @@ class RayExecutor:
         threads: Of each run on a CPU.
         states: Where the rolling file of a job lies.
         shared: Whether the workers see these files too.
+        keeps: Whether the state at a job's end is wanted as well.
         most: Workers at most; None: as many as there is room for.
         room: Bytes that rows shared by all workers may take.
         watchdog: Says how long a record may take.
@@ -91,13 +92,14 @@ class RayExecutor:
         threads: int,
         states: Callable[[Job], Path],
         shared: bool = False,
+        keeps: Callable[[Job], bool] | None = None,
         address: str = "local",
         most: int | None = None,
         room: int = 0,
         watchdog: Watchdog | None = None,
         tell: Callable[[str], None] | None = None,
     ) -> None:
-        self._states, self._shared = states, shared
+        self._states, self._shared, self._keeps = states, shared, keeps
         self.most = most
         """Workers at most; None: as many as there is room for."""
 
@@ -292,7 +294,7 @@ class RayExecutor:
         if self._shared:
             return Errand(held.job, checkpoint=str(path.absolute()))
         state = path.read_bytes() if path.exists() else None
-        errand = Errand(held.job, state=state)
+        errand = Errand(held.job, state=state, keep=self._keeps is not None and self._keeps(held.job))
         self._ledger.note_sent(job=len(pickle.dumps(held.job)), state=len(state or b""))
         return errand
 
