@@ -77,8 +77,8 @@ def train(
     )
     checkpoint.unlink(missing_ok=True)
     same_inputs = (
-        bench.backbone.digest == native.backbone["digest"]
-        and bench.dataset.fingerprint == native.data["fingerprint"]
+        bench.backbone.digest == native.backbone.weights_digest
+        and bench.dataset.fingerprint == native.data.fingerprint
     )
     expected_views = native.curve_views or native.regime.views
     same_views = expected_views == regime.views

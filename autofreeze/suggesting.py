@@ -8,6 +8,7 @@ import numpy as np
 
 from autofreeze.budget import default_epochs
 from autofreeze.errors import ConfigError
+from autofreeze.export.facts import BackboneFacts, DataFacts
 from autofreeze.export.native import NativeFile
 from autofreeze.imagesubject import backbone_facts, data_facts
 from autofreeze.provenance import versions
@@ -62,8 +63,8 @@ def suggest_file(
         regime=suggestion.regime,
         task=settings,
         seed=derive(seed, "fold", 0),
-        backbone=backbone_facts(bench),
-        data=data_facts(bench),
+        backbone=BackboneFacts.of(backbone_facts(bench)),
+        data=DataFacts.of(data_facts(bench)),
         versions=versions(),
     )
     return file, suggestion.reasons

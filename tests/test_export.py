@@ -151,8 +151,8 @@ def test_a_model_that_is_there_is_not_overwritten(file, split_folders, tmp_path)
     [
         ("a: 1\n", "must begin with format"),
         ("[]\n", "must begin with format"),
-        ("format: autofreeze/schedule\nversion: 2\n", "version: got 2"),
-        ("format: autofreeze/schedule\nversion: 1\n", "schedule"),
+        ("format: autofreeze/schedule\nversion: 9\n", "version: got 9"),
+        ("format: autofreeze/schedule\nversion: 2\n", "schedule"),
         ("{", "not valid YAML"),
     ],
 )

@@ -1,35 +1,78 @@
-"""``autofreeze export``: a schedule as a file."""
+"""``autofreeze export``: a schedule as a file, for autofreeze or for another trainer."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from autofreeze.cli import options
-from autofreeze.cli.options import DatasetName, RunFolderArgument
+from autofreeze.cli.options import DatasetName, OutputJson
 
 
 def export(
-    run: RunFolderArgument,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|FILE", help="Run folder of a search, or an exported file.", show_default=False
+        ),
+    ],
+    to: Annotated[
+        str, typer.Option("--to", metavar="TARGET", help="What to write; --list names them.")
+    ] = "yaml",
     dataset: DatasetName = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="File to write. Default: standard output."),
     ] = None,
     trial: Annotated[int | None, typer.Option(help="Which trial. Default: the best.")] = None,
+    approximate: Annotated[
+        bool,
+        typer.Option("--approximate", help="Write the nearest that the target knows; what differs is told."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Say what each target makes of this schedule, and end.")
+    ] = False,
+    as_json: OutputJson = False,
 ) -> None:
-    """Write a schedule that a search found as YAML. The file has all that is needed to train by it."""
-    from autofreeze.documents import write_text
-    from autofreeze.export.run import export_run
-    from autofreeze.report.files import folder_of
+    """Write a schedule for autofreeze or for another trainer.
 
-    options.needs(
-        force or output is None or not output.exists(), f"{output} exists already; --force overwrites it"
-    )
-    text = export_run(folder_of(run, dataset), trial=trial).to_text()
-    if output is None:
-        typer.echo(text, nl=False)
+    What a target cannot express exactly it refuses, with the reason.
+    """
+    from autofreeze.export.run import open_source
+
+    file = open_source(source, dataset=dataset, trial=trial)
+    for remark in file.remarks:
+        typer.echo(remark, err=True)
+    if list_:
+        _list(file.native, as_json=as_json)
     else:
-        write_text(output, text)
-        typer.echo(f"written: {output}", err=True)
+        _write(file.native, to, output, approximate=approximate, force=force)
+
+
+def _list(native: Any, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from autofreeze.export.listing import show_targets, to_json
+
+    if as_json:
+        typer.echo(to_json(native))
+    else:
+        show_targets(native, Console())
+
+
+def _write(native: Any, to: str, output: Path | None, *, approximate: bool, force: bool) -> None:
+    from autofreeze.cli import options
+    from autofreeze.export.exporting import export_to, write_files
+
+    files, assessment = export_to(to, native, approximate=approximate)
+    for difference in assessment.differences:
+        typer.echo(f"differs: {difference}", err=True)
+    if output is None:
+        options.needs(
+            len(files) == 1,
+            f"{to} takes {len(files)} files; say where: -o best{files[0].ending}",
+        )
+        typer.echo(files[0].text, nl=False)
+        return
+    for path in write_files(output, files, force=force):
+        typer.echo(f"written: {path}", err=True)

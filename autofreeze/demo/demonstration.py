@@ -152,7 +152,7 @@ def _linear_probe(best: NativeFile, seeds: Sequence[int], tell: Tell) -> NativeF
 def _from_scratch(best: NativeFile, seeds: Sequence[int], tell: Tell) -> NativeFile:
     """Give training from random weights at the best of three rates, on equal terms otherwise."""
     groups, epochs = best.schedule.groups, best.schedule.epochs
-    random = {"weights": None, "from_scratch": True, **best.backbone["preprocessing"]}
+    random = {"weights": None, "from_scratch": True, **best.preprocessing.model_dump()}
     task = Task.parse({**best.image_task.model_dump(), **random})
     schedules = [full(groups, epochs, head_lr=rate, backbone_ratio=1.0) for rate in SCRATCH_RATES]
     return _tuned(best.model_copy(update={"task": task}), schedules, seeds, "from scratch", tell)
@@ -175,8 +175,9 @@ def _tuned(
         scores.append((sum(values) / n_val, -sum(losses) / n_val))
         tell(f"{name} at {format_rate(schedule.phases[0].lrs[-1] or 0)}: {scores[-1][0]:.3f} in validation")
     chosen = schedules[max(range(len(scores)), key=scores.__getitem__)]
-    backbone = {"digest": bench.backbone.digest, "source": bench.backbone.source}
-    update = {"schedule": chosen, "backbone": {**file.backbone, **backbone}, "result": {}, "curve": ()}
+    weights = {"weights_digest": bench.backbone.digest, "source": bench.backbone.source}
+    backbone = file.backbone.model_copy(update=weights)
+    update = {"schedule": chosen, "backbone": backbone, "result": {}, "curve": ()}
     return file.model_copy(update=update)
 
 

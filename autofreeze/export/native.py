@@ -7,8 +7,10 @@ from pydantic import Field
 
 from autofreeze.documents import read_yaml, to_yaml
 from autofreeze.errors import ConfigError
+from autofreeze.export.facts import BackboneFacts, DataFacts
 from autofreeze.figures import shown_value
 from autofreeze.phrases import sentence
+from autofreeze.preprocessing import Preprocessing
 from autofreeze.regime import Regime
 from autofreeze.results import CurvePoint, StudyResult, TrialResult
 from autofreeze.schedule import Schedule
@@ -16,14 +18,14 @@ from autofreeze.task import Task
 from autofreeze.values import Value
 
 SCHEMA_NAME: Literal["autofreeze/schedule"] = "autofreeze/schedule"
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 
 class NativeFile(Value):
     """What ``autofreeze export`` writes and ``autofreeze train`` reads."""
 
     format: Literal["autofreeze/schedule"] = SCHEMA_NAME
-    version: Literal[1] = SCHEMA_VERSION
+    version: Literal[2] = SCHEMA_VERSION
     confirmed: bool = False
     """Whether the schedule won on fresh seeds."""
 
@@ -36,10 +38,10 @@ class NativeFile(Value):
     seed: int
     """Of the first fold's run."""
 
-    backbone: dict[str, Any]
+    backbone: BackboneFacts
     """Digest and source of the weights, preprocessing, parameter names by layer group."""
 
-    data: dict[str, Any]
+    data: DataFacts
     """Name, fingerprint, classes and counts."""
 
     result: dict[str, Any] = Field(default_factory=dict)
@@ -69,9 +71,23 @@ class NativeFile(Value):
             )
         return self.task
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What the backbone takes, which only a search on images knows.
+
+        Raises:
+            ConfigError: The schedule was found with a training of the user's own.
+        """
+        assert self.image_task
+        return self.backbone.preprocessing  # type: ignore[return-value]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the file as plain data for YAML and JSON, each cell under the name of its group."""
+        return self.model_dump(mode="json") | {"schedule": self.schedule.to_plain()}
+
     def to_text(self) -> str:
         """Write the file as YAML with a header for people."""
-        data = self.model_dump(mode="json") | {"schedule": self.schedule.to_plain()}
+        data = self.to_plain()
         use = (
             "Load it:  autofreeze.Schedule.load(FILE)"
             if self.task is None
@@ -115,8 +131,8 @@ def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint
         regime=trial.regime.for_training,
         task=None if result.kind == "own" else Task.model_validate(result.settings["task"]),
         seed=result.settings["fold_seeds"][0],
-        backbone=result.backbone,
-        data=result.data,
+        backbone=BackboneFacts.of(result.backbone),
+        data=DataFacts.of(result.data),
         result={
             "trial": trial.number,
             "metric": result.metric,

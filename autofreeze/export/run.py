@@ -1,13 +1,45 @@
-"""From a run folder to an exported file."""
+"""From a run folder, or a file that was exported before, to a native file."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from autofreeze.errors import ConfigError
 from autofreeze.export.native import NativeFile, native_file
 from autofreeze.records import read_records
-from autofreeze.report.files import read_report
-from autofreeze.results import Ending, StudyResult, TrialResult, curve_of
+from autofreeze.report.files import folder_of, read_report
+from autofreeze.results import Ending, StudyResult, TrialResult, curve_of, ended_trials
 from autofreeze.scoring import curves_of
+
+
+class Source(NamedTuple):
+    """What is exported, and what a user should know of where it comes from."""
+
+    native: NativeFile
+    remarks: tuple[str, ...] = ()
+
+
+def open_source(source: str | Path, *, dataset: str | None = None, trial: int | None = None) -> Source:
+    """Open what is to be exported.
+
+    Args:
+        source: Run folder of a search, or a native file.
+        dataset: Which data set of a run folder that holds several.
+        trial: Which trial of a run folder; the best one when left out.
+
+    Raises:
+        RunFolderError: There is no report.
+        ConfigError: The trial does not exist or was not completed, or the file is wrong.
+    """
+    source = Path(source)
+    if source.is_file():
+        given = [name for name, value in (("dataset", dataset), ("trial", trial)) if value is not None]
+        if given:
+            raise ConfigError(
+                f"{' and '.join(given)}: {source} is a file with one schedule; only a run folder has more"
+            )
+        return Source(NativeFile.load(source))
+    folder = folder_of(source, dataset)
+    return Source(export_run(folder, trial=trial), _remarks(read_report(folder)))
 
 
 def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFile:
@@ -27,6 +59,18 @@ def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFil
         shown = [point.model_copy(update={"value": result.scale.shown(point.value)}) for point in curve]
         curve = tuple(shown)
     return native_file(result, chosen, curve)
+
+
+def _remarks(result: StudyResult) -> tuple[str, ...]:
+    """Say that a search has not come to its end."""
+    if not result.cut_short:
+        return ()
+    asked = result.settings.get("trials")
+    of = f" of {asked}" if asked else ""
+    return (
+        f"the search has not come to its end ({result.cut_short}): {ended_trials(result.trials)}{of} trials; "
+        "a later best may be another",
+    )
 
 
 def _choose(result: StudyResult, number: int | None) -> TrialResult:

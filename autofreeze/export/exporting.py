@@ -1,0 +1,89 @@
+"""From a native file to the files of a target: exact, approximate when asked, or refused with the reason."""
+
+from pathlib import Path
+
+from autofreeze.documents import write_text
+from autofreeze.errors import ConfigError
+from autofreeze.export.exporter import ExportedFile, Exporter
+from autofreeze.export.fidelity import Assessment, Fidelity
+from autofreeze.export.native import NativeFile
+from autofreeze.export.targets import EXPORTERS
+from autofreeze.values import did_you_mean
+
+
+def exporter_of(target: str) -> Exporter:
+    """Find a target by its name.
+
+    Raises:
+        ConfigError: There is none of that name; the names are told.
+    """
+    names = [exporter.name for exporter in EXPORTERS]
+    if target not in names:
+        raise ConfigError(f"to: {target!r} is unknown{did_you_mean(target, names)}")
+    return EXPORTERS[names.index(target)]
+
+
+def assessments(file: NativeFile) -> tuple[tuple[Exporter, Assessment], ...]:
+    """Ask every target how truly it can express a file."""
+    return tuple((exporter, exporter.assess(file)) for exporter in EXPORTERS)
+
+
+def export_to(
+    target: str, file: NativeFile, *, approximate: bool = False
+) -> tuple[tuple[ExportedFile, ...], Assessment]:
+    """Write a schedule down for a target.
+
+    Args:
+        target: One of the exporters' names.
+        file: The schedule and what it holds for.
+        approximate: Accept the nearest that the target knows, where it cannot express the schedule.
+
+    Returns:
+        The files, the one that was asked for first, and what differs.
+
+    Raises:
+        ConfigError: The target is unknown, or cannot express the schedule: all reasons are told.
+    """
+    exporter = exporter_of(target)
+    assessment = exporter.assess(file)
+    if assessment.fidelity is Fidelity.REFUSED:
+        raise ConfigError(assessment.differences, where=f"{target} cannot express this schedule")
+    if not assessment.is_exact and not approximate:
+        raise ConfigError(
+            [
+                *assessment.differences,
+                "--approximate writes the nearest and lists what differs; --list shows what each target can",
+            ],
+            where=f"{target} cannot express this schedule exactly",
+        )
+    return exporter.write(file), assessment
+
+
+def paths_of(output: Path, files: tuple[ExportedFile, ...]) -> tuple[Path, ...]:
+    """Say where the files of an export go: the first where it was asked for, the others beside it."""
+    return (output, *(output.with_name(output.stem + file.ending) for file in files[1:]))
+
+
+def write_files(output: Path, files: tuple[ExportedFile, ...], *, force: bool = False) -> tuple[Path, ...]:
+    """Write the files of an export, each whole.
+
+    Args:
+        output: Where the first goes.
+        files: What to write.
+        force: Overwrite what is there.
+
+    Returns:
+        Where they lie.
+
+    Raises:
+        ConfigError: One of them exists already; nothing has been written.
+    """
+    paths = paths_of(output, files)
+    there = [f"{path} exists already; --force overwrites it" for path in paths if path.exists() and not force]
+    if there:
+        raise ConfigError(there)
+    if clashes := [str(path) for path in paths[1:] if path == output]:
+        raise ConfigError(f"{clashes[0]} would be written twice; choose another name for --output")
+    for path, file in zip(paths, files, strict=True):
+        write_text(path, file.text)
+    return paths

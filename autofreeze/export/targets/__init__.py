@@ -1,0 +1,8 @@
+"""The targets that a schedule can be exported to: a module for each."""
+
+from autofreeze.export.exporter import Exporter
+from autofreeze.export.targets.json import JsonExporter
+from autofreeze.export.targets.yaml import YamlExporter
+
+EXPORTERS: tuple[Exporter, ...] = (YamlExporter(), JsonExporter())
+"""In the order in which they are listed."""
