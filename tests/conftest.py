@@ -19,6 +19,10 @@ from autofreeze.regime import Regime
 CLASSES = ("plain", "rows", "columns")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--renew-page", action="store_true", help="write the tables of docs/exports.md anew")
+
+
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")

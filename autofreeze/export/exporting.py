@@ -59,31 +59,38 @@ def export_to(
     return exporter.write(file), assessment
 
 
-def paths_of(output: Path, files: tuple[ExportedFile, ...]) -> tuple[Path, ...]:
-    """Say where the files of an export go: the first where it was asked for, the others beside it."""
-    return (output, *(output.with_name(output.stem + file.ending) for file in files[1:]))
-
-
 def write_files(output: Path, files: tuple[ExportedFile, ...], *, force: bool = False) -> tuple[Path, ...]:
-    """Write the files of an export, each whole.
+    """Write the files of an export, each whole; the first, which names the others, comes last.
 
     Args:
-        output: Where the first goes.
+        output: Where the first goes; the others go beside it.
         files: What to write.
         force: Overwrite what is there.
 
     Returns:
-        Where they lie.
+        Where they lie, in the order of ``files``.
 
     Raises:
-        ConfigError: One of them exists already; nothing has been written.
+        ConfigError: One of them exists already, or cannot be written.
     """
-    paths = paths_of(output, files)
-    there = [f"{path} exists already; --force overwrites it" for path in paths if path.exists() and not force]
-    if there:
-        raise ConfigError(there)
-    if clashes := [str(path) for path in paths[1:] if path == output]:
-        raise ConfigError(f"{clashes[0]} would be written twice; choose another name for --output")
-    for path, file in zip(paths, files, strict=True):
-        write_text(path, file.text)
+    paths = (output, *(output.with_name(output.stem + file.ending) for file in files[1:]))
+    problems = [problem for path in paths if (problem := _obstacle(path, force=force))]
+    problems += [
+        f"{path} would be written twice; choose another name" for path in paths[1:] if path == output
+    ]
+    if problems:
+        raise ConfigError(problems)
+    for path, file in reversed([*zip(paths, files, strict=True)]):
+        try:
+            write_text(path, file.text)
+        except OSError as error:
+            raise ConfigError(f"cannot be written: {error.strerror}", where=str(path)) from None
     return paths
+
+
+def _obstacle(path: Path, *, force: bool) -> str:
+    if path.is_dir():
+        return f"{path} is a folder; name a file"
+    if path.exists() and not force:
+        return f"{path} exists already; --force overwrites it"
+    return ""
