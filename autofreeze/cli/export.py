@@ -12,7 +12,7 @@ def export(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN|FILE", help="Run folder of a search, or an exported file.", show_default=False
+            metavar="SOURCE", help="Run folder of a search, or an exported file.", show_default=False
         ),
     ],
     to: Annotated[
@@ -38,7 +38,10 @@ def export(
 
     What a target cannot express exactly it refuses, with the reason.
     """
+    from autofreeze.cli import options
     from autofreeze.export.run import open_source
+
+    options.needs(list_ or not as_json, "json: only --list prints JSON; for the schedule as JSON: --to json")
 
     file = open_source(source, dataset=dataset, trial=trial)
     for remark in file.remarks:
