@@ -17,7 +17,7 @@ from autofreeze.display import Display
 from autofreeze.forecast import forecast
 from autofreeze.imagescoring import FreshImageScoring, ImageScoring
 from autofreeze.job import EpochRecord, Job
-from autofreeze.layers import module_groups
+from autofreeze.layers import module_groups, spared_by_timm, timm_layers
 from autofreeze.metrics import effective_images
 from autofreeze.modes import brief
 from autofreeze.plan import Plan
@@ -204,5 +204,7 @@ def backbone_facts(bench: Workbench) -> dict[str, Any]:
         "preprocessing_from": dict(backbone.preprocessing_from),
         "groups": {group.name: list(group.parameters) for group in backbone.groups.groups},
         "modes": brief(module_groups(model, backbone.groups), backbone.groups.names),
+        "timm_layers": timm_layers(model, backbone.groups),
+        "spared_by_timm": list(spared_by_timm(model)),
         "work_shares": list(backbone.groups.work_shares),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from fnmatch import fnmatch
 from typing import Any
 
 import torch
@@ -115,6 +116,31 @@ def module_groups(model: nn.Module, groups: LayerGroups) -> dict[str, int]:
         else:
             result[name] = head if i > last_backbone else before
     return result
+
+
+def timm_layers(model: nn.Module, groups: LayerGroups) -> dict[str, tuple[int, ...]]:
+    """Give the layers of timm's layer-wise rate decay: group -> number of each of its parameters, in order.
+
+    They are those of ``fine``, counted from the input, but for the last: timm files there what lies beside
+    the classifier, such as ``conv_head`` in MobileNetV3.
+    """
+    number = _layer_numbers(model, coarse=False)
+    return {group.name: tuple(number[name] for name in group.parameters) for group in groups.groups}
+
+
+def spared_by_timm(model: nn.Module) -> tuple[str, ...]:
+    """Name what timm spares from weight decay beside one-dimensional parameters: positions, class tokens.
+
+    Source:
+        timm 1.0, ``timm/optim/_param_groups.py``: the model's ``no_weight_decay()``, and biases of any shape.
+    """
+    patterns = tuple(getattr(model, "no_weight_decay", set)())
+    return tuple(
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1
+        and (name.endswith(".bias") or any(fnmatch(name, pattern) for pattern in patterns))
+    )
 
 
 def group_buffers(model: nn.Module, groups: LayerGroups) -> tuple[tuple[str, ...], ...]:

@@ -9,7 +9,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from autofreeze import recipes
 from autofreeze.export.facts import BackboneFacts, DataFacts
 from autofreeze.export.native import NativeFile
-from autofreeze.layers import module_groups
+from autofreeze.layers import module_groups, spared_by_timm, timm_layers
 from autofreeze.modes import brief
 from autofreeze.regime import Regime
 from autofreeze.schedule import Phase, Schedule
@@ -69,6 +69,8 @@ def native_of(model, groups, schedule, *, name="test_resnet", regime=None, image
         preprocessing={"image_size": image_size, "mean": (0.5,) * 3, "std": (0.5,) * 3},
         groups={group.name: group.parameters for group in groups.groups},
         modes=brief(module_groups(model, groups), groups.names),
+        timm_layers=timm_layers(model, groups),
+        spared_by_timm=spared_by_timm(model),
         work_shares=groups.work_shares,
     )
     data = DataFacts(

@@ -31,6 +31,13 @@ class BackboneFacts(Value):
     modes: dict[str, str] = Field(default_factory=dict)
     """Module -> the group that decides its mode, as ``modes.brief`` gives it."""
 
+    timm_layers: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Layer group -> timm's layer number of each of its parameters, for layer-wise rate decay; empty in older
+    files."""
+
+    spared_by_timm: tuple[str, ...] = ()
+    """Parameters of more than one dimension that timm's optimizers spare from weight decay."""
+
     work_shares: tuple[float, ...] = ()
     """Share of the forward pass by group, stem first; they sum to 1."""
 
