@@ -29,7 +29,7 @@ def map_groups(
     Args:
         schedule: The table over the old groups.
         shares: Share of the forward pass of each old group, stem first, head last; as many as the schedule
-            has groups, or none where they are not known: columns are then matched by their position alone.
+            has groups, or none where they are not known: the groups then count alike.
         groups: Names of the new groups, stem first, head last.
         other_shares: The same as ``shares`` for the new groups.
 
@@ -81,7 +81,7 @@ class _Columns:
     """Where each group of the backbone begins and ends."""
 
     known: bool
-    """Whether the shares of work were given."""
+    """Whether the shares of work were given; if not, all groups count alike."""
 
     @classmethod
     def of(cls, names: Sequence[str], shares: Sequence[float]) -> "_Columns":
@@ -100,11 +100,11 @@ class _Columns:
         if problems:
             raise ConfigError(problems)
         columns = len(names) - 1
-        work = [Fraction(share) for share in shares[:-1]] or [Fraction(0)] * columns
-        total = sum(work) or Fraction(1)
-        marks = accumulate((share / total for share in work), initial=Fraction(0))
+        known = any(shares[:-1])
+        work = [Fraction(share) for share in shares[:-1]] if known else [Fraction(1)] * columns
+        marks = accumulate((share / sum(work) for share in work), initial=Fraction(0))
         spans = pairwise((below, Fraction(column, columns)) for column, below in enumerate(marks))
-        return cls(tuple(names), tuple(spans), known=any(work))
+        return cls(tuple(names), tuple(spans), known)
 
     def work(self, column: int) -> Fraction:
         """Share of the backbone's work."""
