@@ -139,7 +139,7 @@ def _row(
     training = [column for column, lr in enumerate(phase.lrs[:-1]) if lr is not None]
     instead = None
     if training and all(lr is None for lr in cells):
-        largest = max(training, key=lambda column: (old.work(column), column))
+        largest = max(training, key=old.work)
         instead = (new.holding(old.middle(largest)), largest)
         cells[instead[0]] = phase.lrs[largest]
     return (*cells, phase.lrs[-1]), instead

@@ -156,6 +156,12 @@ def test_groups_that_train_alone_are_not_lost_where_the_new_ones_are_few():
     assert trains == [head, lower, lower, lower, upper, upper, (True, True, True)]
 
 
+def test_of_groups_that_would_all_be_lost_the_largest_trains():
+    row = Phase(epochs=1, lrs=(None, None, 1e-4, 2e-4, None, 1e-3))
+    schedule = Schedule(groups=OLD, phases=(row,))
+    assert map_groups(schedule, SHARES, names("b", 3), (0.5, 0.5, 0)).phases[0].lrs == (None, 2e-4, 1e-3)
+
+
 # In words
 
 
