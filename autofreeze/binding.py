@@ -3,6 +3,7 @@
 This is where *frozen* is made true. ``fit`` uses it, and so can any training loop.
 """
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from autofreeze.errors import BackboneError, ConfigError
 from autofreeze.groups import LayerGroups
 from autofreeze.layers import layer_groups, module_groups
 from autofreeze.regime import Regime
+from autofreeze.replicas import Replicas
 from autofreeze.schedule import Schedule, Timetable
 
 
@@ -37,7 +39,11 @@ class BoundSchedule:
 
     Call :meth:`start_epoch` before each epoch and, for a rate curve that moves within the epoch,
     :meth:`start_step` before each step. Both set the model's modes: do not call ``model.train()`` after
-    them, since that would set frozen BatchNorm moving again. The optimizer's next step refuses it.
+    them, since that would set frozen BatchNorm moving again. The optimizer's next step refuses it, as it
+    refuses a ``DistributedDataParallel`` that was made for other trainable parameters.
+
+    To resume, load the optimizer's state into that of a newly bound schedule, and go on with
+    :meth:`start_epoch` or :meth:`start_step`; nothing else is kept here.
 
     Args:
         schedule: The schedule; its groups are the model's.
@@ -45,8 +51,8 @@ class BoundSchedule:
         columns: Its layer groups.
         regime: Optimizer, weight decay, normalisation.
         steps_per_epoch: Optimizer steps in one epoch.
-        guarded: Whether the optimizer looks at the modes before each step. A loop in which nobody else
-            touches the model can do without.
+        guarded: Whether the optimizer looks before each step at what a loop may have got wrong. One in
+            which nobody else touches the model can do without.
 
     Attributes:
         model: The model, changed in place.
@@ -84,9 +90,12 @@ class BoundSchedule:
         ]
         self._still: list[nn.Module] = []
         self._moving: list[dict[str, Any]] = []
+        self._begins_anew = True
         self.optimizer = make_optimizer(self._parameters, regime)
-        if guarded:
-            self.optimizer.register_step_pre_hook(partial(_refuse_movement, self._still))
+        self.optimizer.register_load_state_dict_post_hook(partial(_begin_anew, weakref.ref(self)))
+        self._guard = _Guard(model, self._still) if guarded else None
+        if self._guard:
+            self.optimizer.register_step_pre_hook(self._guard.look)
 
     @property
     def trainable(self) -> tuple[bool, ...]:
@@ -109,17 +118,31 @@ class BoundSchedule:
     def start_step(self, step: int) -> bool:
         """Set trainable parameters and rates for a step, from 0; modes too when the set changes.
 
+        Gradients are cleared when the set changes, so call it before the step's forward pass. Where several
+        micro-batches make up a step, call it before the first of them, or before each with the same number.
+
         Returns:
-            Whether the set of trainable parameters changed.
+            Whether the set of trainable parameters changed; True as well at the first call, and at the first
+            after the optimizer's state has been loaded.
+
+        Raises:
+            ConfigError: There is no such step, or modules of the model have been replaced.
         """
-        trainable = self.timetable.trainable(step)
-        changed = trainable != self._trainable
+        timetable = self.timetable
+        if not 0 <= step < timetable.total_steps:
+            raise ConfigError(
+                f"step: got {step}; must lie in 0..{timetable.total_steps - 1}: the schedule has "
+                f"{timetable.schedule.epochs:g} epochs of {timetable.steps_per_epoch} optimizer steps. "
+                "Micro-batches of one step count once"
+            )
+        trainable = timetable.trainable(step)
+        changed = self._begins_anew or trainable != self._trainable
         if changed:
             self._switch(trainable)
             self.set_modes()
-        elif step % self.timetable.steps_per_epoch == 0:
+        elif step % timetable.steps_per_epoch == 0:
             self.set_modes()
-        rates = self.timetable.rates(step)
+        rates = timetable.rates(step)
         for entry in self.optimizer.param_groups:
             entry["lr"] = rates[entry["column"]] or 0.0
         return changed
@@ -137,6 +160,8 @@ class BoundSchedule:
         Clearing ``requires_grad`` does not hold a BatchNorm still: in train mode its running statistics
         follow every batch. Dropout and stochastic depth of frozen layers are off in eval mode too.
         """
+        if self._guard:
+            self._guard.refuse_replacement()
         keeps_statistics = self._regime.norm == "eval"
         self._clear_kept()
         self._still.clear()
@@ -173,14 +198,19 @@ class BoundSchedule:
             self.optimizer.param_groups = entries
 
     def _switch(self, trainable: tuple[bool, ...]) -> None:
-        """Freeze and thaw: who goes on keeps its optimizer state, who comes in starts with none."""
-        before = self._trainable or (False,) * len(trainable)
-        for parameters, was, trains in zip(self._parameters, before, trainable, strict=True):
+        """Freeze and thaw: who goes on keeps its optimizer state, who comes in starts with none.
+
+        What is frozen has no state, so that it thaws fresh. What was loaded may still hold some.
+        """
+        if self._guard:
+            self._guard.note_switch()
+        for parameters, trains in zip(self._parameters, trainable, strict=True):
             for parameter in parameters:
                 parameter.requires_grad_(trains)
-                if was and not trains:
+                if not trains:
                     self.optimizer.state.pop(parameter, None)
         self._trainable = trainable
+        self._begins_anew = False
         self._moving = [entry for entry in self.optimizer.param_groups if trainable[entry["column"]]]
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -203,8 +233,15 @@ def bind(
         image_size: For measuring the groups; timm's configuration when left out.
 
     Raises:
-        BackboneError: No granularity gives the model these groups.
+        BackboneError: No granularity gives the model these groups, or it is wrapped already.
+        ConfigError: ``steps_per_epoch`` is no whole number >= 1.
     """
+    if isinstance(steps_per_epoch, bool) or not isinstance(steps_per_epoch, int) or steps_per_epoch < 1:
+        raise ConfigError(
+            f"steps_per_epoch: got {steps_per_epoch!r}; must be a whole number >= 1: how many steps the "
+            "optimizer takes in an epoch"
+        )
+    _refuse_wrapped(model)
     auto = layer_groups(model, "auto", image_size)
     for granularity in ("auto", "coarse", "fine", len(schedule.groups) - 1):
         try:
@@ -217,6 +254,16 @@ def bind(
     raise BackboneError(
         f"the schedule's groups are {', '.join(schedule.groups)}; this model has {', '.join(auto.names)}"
     )
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    """Refuse what holds the model: its groups have other names there, and it is wrapped before its time."""
+    inside = [name for name, _ in model.named_children()]
+    if inside in (["module"], ["_orig_mod"]):
+        raise BackboneError(
+            f"got the model inside {type(model).__name__}; bind the model itself, and wrap or compile it "
+            "after the first start_epoch"
+        )
 
 
 def make_optimizer(parameters: tuple[tuple[nn.Parameter, ...], ...], regime: Regime) -> torch.optim.Optimizer:
@@ -244,16 +291,67 @@ def _parameters_by_column(model: nn.Module, groups: LayerGroups) -> tuple[tuple[
     return tuple(tuple(named[name] for name in group.parameters) for group in groups.groups)
 
 
+def _begin_anew(bound: "weakref.ref[BoundSchedule]", _: torch.optim.Optimizer) -> None:
+    """After the optimizer's state has been loaded, let the next step set everything as the first one does."""
+    alive = bound()
+    if alive is not None:
+        alive._begins_anew = True
+
+
 _IN_TRAINING = attrgetter("training")
 
 
-def _refuse_movement(still: list[nn.Module], *_: object) -> None:
-    """Refuse an optimizer step of a loop that has set frozen layers to training mode."""
-    if any(map(_IN_TRAINING, still)):
-        raise ConfigError(
-            "frozen layers are in training mode, so their BatchNorm statistics move: model.train() was "
-            "called after start_epoch or start_step; call it before them, or set_modes() after it"
-        )
+class _Guard:
+    """Looks at what a loop of one's own may have got wrong, before it does harm.
+
+    Args:
+        model: The bound model.
+        still: Modules that must be in eval mode now; kept up to date by the bound schedule.
+    """
+
+    def __init__(self, model: nn.Module, still: list[nn.Module]) -> None:
+        self._model = model
+        self._still = still
+        self._parts = _parts(model)
+        self._replicas = Replicas(model)
+        self._after_switch = False
+
+    def note_switch(self) -> None:
+        """Note that other parameters are about to train."""
+        self._replicas.note()
+        self._after_switch = True
+
+    def look(self, *_: object) -> None:
+        """Look before an optimizer step: at the modes, and after a switch at the gradients too."""
+        if any(map(_IN_TRAINING, self._still)):
+            raise ConfigError(
+                "frozen layers are in training mode, so their BatchNorm statistics move: model.train() was "
+                "called after start_epoch or start_step; call it before them, or set_modes() after it"
+            )
+        if self._after_switch:
+            self._replicas.refuse_stale()
+            if all(parameter.grad is None for parameter in self._model.parameters()):
+                raise ConfigError(
+                    "there is no gradient to step by: start_epoch and start_step clear gradients when layer "
+                    "groups are frozen or thawed; call them before the forward pass"
+                )
+            self._after_switch = False
+
+    def refuse_replacement(self) -> None:
+        """Refuse a model that has other parts than when it was bound: nobody would freeze them."""
+        now = _parts(self._model)
+        gone = [name for name, part in self._parts.items() if now.get(name) is not part]
+        strange = [name for name in now if name not in self._parts]
+        if gone or strange:
+            raise ConfigError(
+                f"the model is no longer the one that was bound: {(gone + strange)[0] or 'the root'} was "
+                "replaced or added; convert to SyncBatchNorm before bind. Sharding (FSDP) is not supported"
+            )
+
+
+def _parts(model: nn.Module) -> dict[str, object]:
+    """Modules and parameters by name."""
+    return {**dict(model.named_modules()), **dict(model.named_parameters())}
 
 
 def has_statistics(module: nn.Module) -> bool:
