@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from autofreeze import recipes
 from autofreeze.export.facts import BackboneFacts, DataFacts
@@ -105,7 +105,9 @@ class Seen:
 
 @dataclass
 class Observer:
-    """Watches every optimizer step that is taken on a model, whoever takes it.
+    """Watches every optimizer step that is taken on a model, whoever takes it, just after it has been taken.
+
+    Some trainers run the forward pass within the step, so that nothing is known of it before.
 
     Use as a context manager around the consumer's run.
 
@@ -121,7 +123,7 @@ class Observer:
         self._modes = {}
         self._hooks = [
             self.model.register_forward_hook(self._forward),
-            register_optimizer_step_pre_hook(self._step),
+            register_optimizer_step_post_hook(self._step),
         ]
         return self
 
