@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from io import StringIO
@@ -14,12 +14,27 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import MappingStartEvent, ScalarEvent, SequenceStartEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from autofreeze.errors import ConfigError
 
 MAX_BYTES = 1_000_000
 """Larger than any schedule or space that a person wrote."""
+
+NEXT_LINE = "\x85"
+"""A line break to YAML, which ruamel escapes in double quotes alone."""
+
+MAX_REPEATED = 100_000
+"""Entries that aliases may add up to: a few that repeat each other can stand for billions."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,12 @@ class Document:
         """``line 7`` for messages, or nothing when the place is not known."""
         line = self.lines.get(path)
         return f"line {line}" if line else ""
+
+    def located(self, problems: Iterable[str]) -> list[str]:
+        """Put its line in front of each problem that begins with a path of keys: ``a.b.0: got ...``."""
+        lines = {".".join(map(str, path)): line for path, line in self.lines.items()}
+        heads = [(lines.get(problem.partition(": ")[0]), problem) for problem in problems]
+        return [f"line {line}: {problem}" if line else problem for line, problem in heads]
 
 
 def read_yaml(path: str | Path) -> Document:
@@ -58,8 +79,9 @@ def read_yaml(path: str | Path) -> Document:
 def parse_yaml(text: str, *, where: str = "") -> Document:
     """Parse YAML text; see :func:`read_yaml`."""
     try:
-        tagged = _tagged_lines(text)
-        loaded = None if tagged else YAML(typ="rt").load(text)
+        events = list(YAML(typ="rt").parse(text))
+        faults = _tagged_lines(events) or _repeated_lines(events)
+        loaded = None if faults else YAML(typ="rt").load(text)
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"line {line}: {str(error.problem).split(' with value')[0]}", where=where) from None
@@ -69,31 +91,67 @@ def parse_yaml(text: str, *, where: str = "") -> Document:
         raise ConfigError(f"{line}not valid YAML: {error.problem or error.context}", where=where) from None
     except (YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(f"not valid YAML: {error}", where=where) from None
-    if tagged:
-        raise ConfigError(tagged, where=where)
+    if faults:
+        raise ConfigError(faults, where=where)
     return Document(_plain(loaded), dict(_lines(loaded, ())))
 
 
-def _tagged_lines(text: str) -> list[str]:
+def _tagged_lines(events: Sequence[Event]) -> list[str]:
     """Every tag (``!name``) that is written out: none has a meaning here, so none is passed over."""
     return [
         f"line {event.start_mark.line + 1}: the tag {event.tag} has no meaning here; leave it out"
-        for event in YAML(typ="rt").parse(text)
+        for event in events
         if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent) and event.tag
     ]
+
+
+def _repeated_lines(events: Sequence[Event]) -> list[str]:
+    """Aliases that lie in what they name, and the first with which all of them repeat too much."""
+    faults: list[str] = []
+    sizes: dict[str | None, int] = {}
+    inside: list[tuple[str | None, int]] = [(None, 0)]
+    repeated = 0
+    for event in events:
+        if isinstance(event, SequenceStartEvent | MappingStartEvent):
+            inside.append((event.anchor, 1))
+            continue
+        if isinstance(event, SequenceEndEvent | MappingEndEvent):
+            anchor, size = inside.pop()
+        elif isinstance(event, ScalarEvent):
+            anchor, size = event.anchor, 1
+        elif isinstance(event, AliasEvent):
+            anchor, size = None, sizes.get(event.anchor, 1)
+            where = f"line {event.start_mark.line + 1}"
+            if event.anchor in [name for name, _ in inside]:
+                faults.append(f"{where}: the alias *{event.anchor} lies in what it names; write it out")
+            elif repeated <= MAX_REPEATED < repeated + size:
+                faults.append(f"{where}: with *{event.anchor} aliases repeat over {MAX_REPEATED:,} entries")
+            repeated += size
+        else:
+            continue
+        sizes[anchor] = size
+        inside[-1] = (inside[-1][0], inside[-1][1] + size)
+    return faults
 
 
 def _plain(node: Any) -> Any:
     """Strip ruamel's comment-keeping types down to what JSON knows."""
     if isinstance(node, CommentedMap):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {_joined(str(key)): _plain(value) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
         return [_plain(value) for value in node]
-    for kind in (bool, int, float, str):
+    if isinstance(node, str):
+        return _joined(node)
+    for kind in (bool, int, float):
         if isinstance(node, kind):
             return kind(node)
     # YAML 1.2 knows no dates: what ruamel reads as one was written as text.
     return node.isoformat() if isinstance(node, date | datetime) else node
+
+
+def _joined(text: str) -> str:
+    """Join pairs of surrogates, by which JSON escapes what lies beyond 16 bits; a single one stays."""
+    return str(text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _lines(node: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], int]]:
@@ -128,7 +186,7 @@ def to_yaml(data: Any, *, header: str = "") -> str:
 
 def _styled(data: Any, depth: int) -> Any:
     if isinstance(data, dict):
-        node = CommentedMap((key, _styled(value, depth + 1)) for key, value in data.items())
+        node = CommentedMap((_styled(key, depth), _styled(value, depth + 1)) for key, value in data.items())
         if depth > 1 and _fits_a_line([*data, *data.values()]):
             node.fa.set_flow_style()
         return node
@@ -137,6 +195,8 @@ def _styled(data: Any, depth: int) -> Any:
         if _fits_a_line(data):
             items.fa.set_flow_style()
         return items
+    if isinstance(data, str) and NEXT_LINE in data:
+        return DoubleQuotedScalarString(data)
     return data
 
 

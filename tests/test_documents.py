@@ -1,6 +1,7 @@
 # ruff: noqa: E501 - tables are read by line
 """Reading and writing YAML and whole files."""
 
+import json
 import os
 
 import pytest
@@ -9,6 +10,11 @@ from hypothesis import strategies as st
 
 from autofreeze.documents import MAX_BYTES, parse_yaml, read_yaml, to_yaml, write_text, write_yaml
 from autofreeze.errors import ConfigError
+
+LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+"""Nine lines that stand for a billion entries."""
 
 keys = st.text("abcdefghij_.-0123456789 ~:#'\"", min_size=1, max_size=8)
 plain = st.one_of(
@@ -51,6 +57,44 @@ def test_scalars_are_read_as_yaml_1_2_has_them(text, value):
     assert type(read) is type(value)
 
 
+def test_aliases_stand_for_what_they_name():
+    assert parse_yaml("a: &x {b: 1}\nc: [*x, *x]\nd: {<<: *x, e: 2}\n").data == {
+        "a": {"b": 1}, "c": [{"b": 1}, {"b": 1}], "d": {"b": 1, "e": 2},
+    }  # fmt: skip
+
+
+HARD_TEXT = [
+    "\x85",
+    "a\x85b",
+    "\u2028",
+    "\x7f",
+    "😀",
+    "\udce9",
+    "é",
+    "\t",
+    "\r",
+    "a\nb",
+    " a ",
+    "\\",
+    '"',
+    "'",
+    "\ufeff",
+]
+
+
+@pytest.mark.parametrize("text", HARD_TEXT, ids=ascii)
+def test_json_of_any_program_and_our_own_yaml_keep_every_text(text):
+    data = {"a": {text: [text, {text: text}]}}
+    assert parse_yaml(json.dumps(data)).data == data
+    assert parse_yaml(to_yaml(data)).data == data
+
+
+def test_problems_are_told_with_the_lines_of_what_they_name():
+    document = parse_yaml("a:\n  b.c: [1,\n    2]\n")
+    problems = ["a.b.c.1: got 2; must be 3", "a.d: missing", "no path at all"]
+    assert document.located(problems) == ["line 3: a.b.c.1: got 2; must be 3", *problems[1:]]
+
+
 def test_every_key_and_item_knows_its_line():
     document = parse_yaml("# comment\na: 1\n\nb:\n  - x\n  - {c: 2,\n     d: 3}\n")
     assert document.line_of("a") == "line 2"
@@ -70,8 +114,22 @@ def test_every_key_and_item_knows_its_line():
         ("a: *b\n", "line 1: not valid YAML: "),
         ("a: !!python/object:os.system 1\nb: !x {}\n", "line 1: the tag tag:yaml.org,2002:python/object"),
         ("a: \x00\n", "not valid YAML: "),
+        ("a: &x [*x]\n", "line 1: the alias *x lies in what it names"),
+        ("a: 1\nb: &x {c: [*x]}\n", "line 2: the alias *x lies in what it names"),
+        (LAUGHS, "line 5: with *a3 aliases repeat over 100,000 entries"),
     ],
-    ids=["key twice", "inner key twice", "unclosed", "two documents", "no anchor", "tags", "NUL"],
+    ids=[
+        "key twice",
+        "inner key twice",
+        "unclosed",
+        "two documents",
+        "no anchor",
+        "tags",
+        "NUL",
+        "loop",
+        "inner loop",
+        "laughs",
+    ],
 )
 def test_what_is_no_yaml_is_told_with_its_line(text, words):
     with pytest.raises(ConfigError) as caught:
