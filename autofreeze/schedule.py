@@ -1,7 +1,8 @@
 """The schedule: a table of phases by layer groups, each cell a learning rate or frozen."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -193,17 +194,11 @@ class Schedule(Value):
         Raises:
             ConfigError: Something is missing, unknown or out of range.
         """
-        if isinstance(data, dict) and isinstance(data.get("phases"), list):
-            groups = data["groups"] if isinstance(data.get("groups"), list) else []
-            read = [_with_listed_cells(phase, groups) for phase in data["phases"]]
-            problems = [f"phases.{row}.lrs.{line}" for row, (_, lines) in enumerate(read) for line in lines]
-            data = {**data, "phases": [phase for phase, _ in read]}
-        else:
-            problems = []
+        read, problems = with_listed_cells(data)
         try:
-            schedule = cls.parse(data, where=where)
+            schedule = cls.parse(read, where=where)
         except ConfigError as error:
-            raise ConfigError([*problems, *error.problems], where=where) from None
+            raise ConfigError([*problems, *with_named_cells(error.problems, data)], where=where) from None
         if problems:
             raise ConfigError(problems, where=where)
         return schedule
@@ -227,8 +222,48 @@ class Schedule(Value):
         return words + (f", ramp of {self.lr_ramp_epochs:g} epochs" if self.lr_ramp_epochs else "")
 
 
-def _with_listed_cells(phase: object, groups: list[str]) -> tuple[object, list[str]]:
-    """Turn cells keyed by group name into a list, and tell which names are unknown or missing."""
+def with_listed_cells(data: object) -> tuple[object, list[str]]:
+    """Turn the cells of a schedule that are keyed by group into lists, as :class:`Schedule` has them.
+
+    Args:
+        data: A schedule as plain data, which may be wrong in any way.
+
+    Returns:
+        The schedule, and which names of cells are unknown or missing.
+    """
+    if not isinstance(data, dict) or not isinstance(data.get("phases"), list):
+        return data, []
+    read = [_listed(phase, _groups_of(data)) for phase in data["phases"]]
+    problems = [f"phases.{row}.lrs.{line}" for row, (_, lines) in enumerate(read) for line in lines]
+    return {**data, "phases": [phase for phase, _ in read]}, problems
+
+
+def with_named_cells(problems: Sequence[str], data: object, path: str = "") -> list[str]:
+    """Name the groups in problems that name cells by their place, where they were keyed by group.
+
+    Args:
+        problems: Such as ``phases.0.lrs.2: got 'fast'; must be a number``.
+        data: The schedule as it was written.
+        path: What stands before ``phases``.
+    """
+    if not isinstance(data, dict) or not _groups_of(data):
+        return list(problems)
+
+    def named(found: re.Match[str]) -> str:
+        cells = data["phases"][int(found[2])]["lrs"]
+        return found[1] + (str(_groups_of(data)[int(found[3])]) if isinstance(cells, dict) else found[3])
+
+    cell = re.compile(rf"^({re.escape(path)}phases\.(\d+)\.lrs\.)(\d+)(?=:)")
+    return [cell.sub(named, problem) for problem in problems]
+
+
+def _groups_of(data: Mapping[str, Any]) -> list[str]:
+    """Give the names of the columns; none where they are wrong themselves."""
+    groups = data.get("groups")
+    return groups if isinstance(groups, list) and all(isinstance(name, str) for name in groups) else []
+
+
+def _listed(phase: object, groups: list[str]) -> tuple[object, list[str]]:
     if not isinstance(phase, dict) or not isinstance(phase.get("lrs"), dict):
         return phase, []
     cells = phase["lrs"]

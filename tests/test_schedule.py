@@ -135,9 +135,13 @@ BAD = {
             "phases.0.lrs.c: unknown; known: a, b",
             "phases.0.lrs.b: missing",
             "phases.0.epochs: got 0; must be greater than 0",
-            "phases.0.lrs.0: got -1; must be greater than 0",
+            "phases.0.lrs.a: got -1; must be greater than 0",
             "curv: unknown; did you mean curve?",
         ],
+    ),
+    "names that are numbers": (
+        {"groups": [1, ["b"]], "phases": [{"epochs": 1, "lrs": {"1": 1e-3, "b": 1e-3}}]},
+        ["groups.0: got 1; must be text", "groups.1: got ['b']; must be text"],
     ),
     "all at once, by table": (
         {
