@@ -75,6 +75,16 @@ class DataFacts(Value):
 
     folds: tuple[FoldCounts, ...] = ()
 
+    @property
+    def balanced_weights(self) -> tuple[float, ...]:
+        """Weight of each class in a ``balanced`` loss, as ``training.loss_weights`` has it for all folds.
+
+        Images weigh 1 on the mean; so does a class without any.
+        """
+        there = sum(count > 0 for count in self.class_images)
+        total = sum(self.class_images)
+        return tuple(total / (there * count) if count else 1.0 for count in self.class_images)
+
     @classmethod
     def of(cls, facts: dict[str, Any]) -> Self:
         """Read what a report says of the data."""

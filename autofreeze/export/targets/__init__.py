@@ -2,7 +2,8 @@
 
 from autofreeze.export.exporter import Exporter
 from autofreeze.export.targets.json import JsonExporter
+from autofreeze.export.targets.lightning import LightningExporter
 from autofreeze.export.targets.yaml import YamlExporter
 
-EXPORTERS: tuple[Exporter, ...] = (YamlExporter(), JsonExporter())
+EXPORTERS: tuple[Exporter, ...] = (YamlExporter(), JsonExporter(), LightningExporter())
 """In the order in which they are listed."""
