@@ -5,6 +5,8 @@
     result = autofreeze.search(fit=my_fit, groups={"body": "encoder", "head": "fc"}, epochs=5, out="runs/own")
     schedule = autofreeze.Schedule.load("best.yaml")
     bound = schedule.bind(model)
+    autofreeze.train("best.yaml", "photos/", out="trained")
+    predictions = autofreeze.predict("trained/model.safetensors", "new/")
 
 Names load on first use: values without torch, searching and training with it.
 """
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from autofreeze.own.epoch import Epoch
     from autofreeze.own.groups import Group
     from autofreeze.own.job import FitJob
+    from autofreeze.predicting import Predictions, predict
     from autofreeze.pruner import MedianAfterUnfreezePruner
     from autofreeze.regime import Regime
     from autofreeze.results import StudyResult, SummaryResult, TrialResult
@@ -28,16 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AutofreezeError", "BoundSchedule", "Epoch", "FitJob", "Group", "InputError", "MedianAfterUnfreezePruner",
-    "Phase", "Regime", "Schedule", "SpaceSpec", "StudyResult", "SummaryResult", "TrialResult", "bind",
-    "search", "search_all", "train",
+    "Phase", "Predictions", "Regime", "Schedule", "SpaceSpec", "StudyResult", "SummaryResult", "TrialResult",
+    "bind", "predict", "search", "search_all", "train",
 ]  # fmt: skip
 
 _HOMES = {
     "AutofreezeError": "errors", "BoundSchedule": "binding", "Epoch": "own.epoch", "FitJob": "own.job",
     "Group": "own.groups", "InputError": "errors",
-    "MedianAfterUnfreezePruner": "pruner", "Phase": "schedule", "Regime": "regime", "Schedule": "schedule",
+    "MedianAfterUnfreezePruner": "pruner", "Phase": "schedule", "Predictions": "predicting",
+    "Regime": "regime", "Schedule": "schedule",
     "SpaceSpec": "space", "StudyResult": "results", "SummaryResult": "results", "TrialResult": "results",
-    "bind": "binding", "search": "api", "search_all": "api", "train": "retraining",
+    "bind": "binding", "predict": "predicting", "search": "api", "search_all": "api", "train": "retraining",
 }  # fmt: skip
 
 

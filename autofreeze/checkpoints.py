@@ -1,6 +1,7 @@
 """Rolling checkpoints of running trials, and the model files that training leaves."""
 
 import os
+import pickle
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from autofreeze.binding import Columns
+from autofreeze.errors import ConfigError
 
 
 def save_checkpoint(
@@ -57,13 +59,34 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         raise
 
 
-def load_checkpoint(path: Path, model: nn.Module, device: torch.device) -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, model: nn.Module, device: torch.device, *, run: str | None = None
+) -> dict[str, Any]:
     """Load the tensors of a checkpoint into the model.
+
+    Args:
+        path: What :func:`save_checkpoint` wrote.
+        model: The model; nothing is loaded into it where the checkpoint is refused.
+        device: Where the tensors go.
+        run: What the checkpoint must say under ``run``; None: anything.
 
     Returns:
         The plain data beside them, and the optimizer's state under ``optimizer``.
+
+    Raises:
+        ConfigError: It was written by another run, is damaged, or is no checkpoint.
     """
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"is no checkpoint, or damaged ({reason}); delete it to start anew", where=str(path)
+        ) from None
+    if not isinstance(state, dict) or "model" not in state:
+        raise ConfigError("is no checkpoint of a training; delete it to start anew", where=str(path))
+    if run is not None and state.pop("run", None) != run:
+        raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
     model.load_state_dict(state.pop("model"), strict=False)
     return state
 

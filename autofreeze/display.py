@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TRIALS = "trials"
 """Key of the bar of all trials; it is the first one."""
 
+STEPS = "steps"
+"""Key of the bar of a training."""
+
 SPARED_ROWS = 6
 """Rows of a terminal that bars leave to the lines above them."""
 
@@ -92,6 +95,18 @@ class Display:
             self._told = now
         if done == total:
             self._doing = ""  # the next of its kind begins anew
+
+    def stepping(self, done: int, total: int) -> None:
+        """Tell how far a training has come within its epochs: a bar, or a line every ten seconds.
+
+        Args:
+            done: Optimizer steps done.
+            total: Of the whole run.
+        """
+        if self._live:
+            self._bar("training", done, total, key=STEPS)
+        elif done < total:  # the end is told by the last epoch's own line
+            self.preparing("training", done, total, " steps")
 
     def begin(self, trials: int, results: tuple[TrialResult, ...], scale: Scale | None = None) -> None:
         """Turn to the search on one data set.

@@ -305,10 +305,23 @@ class TrainResult(Value):
 
     same_curve: bool | None
     """Whether both curves are equal, as far as the trial's own goes: to the bit, or ``up_to_rounding``; None
-    when the data, the weights or the views differ, or the file holds no curve."""
+    when there are ``changes``, or the file holds no curve."""
+
+    changes: tuple[str, ...] = ()
+    """What this training does otherwise than the trial, as verbs with what belongs to them."""
 
     expected_views: str = ""
     """Views that the trial's own curve saw, where this training saw others."""
+
+    n_train: int = 0
+    """Images trained on."""
+
+    n_val: int = 0
+    """Images validated with; none where all were trained on."""
+
+    found: dict[str, Any] = Field(default_factory=dict)
+    """What the search found for the schedule: ``metric``, ``value``, ``n_val``; empty where it was not
+    searched."""
 
     test_value: float | None = None
     """Metric on the test split, when it was read."""

@@ -17,7 +17,6 @@ from autofreeze import cost, metrics, views
 from autofreeze.binding import BoundSchedule, Columns
 from autofreeze.checkpoints import load_checkpoint, save_checkpoint
 from autofreeze.engine import Engine, Stage
-from autofreeze.errors import ConfigError
 from autofreeze.examples import Examples
 from autofreeze.job import EpochRecord
 from autofreeze.regime import Regime
@@ -68,6 +67,7 @@ def fit(
     checkpoint: Path | None = None,
     engine: Engine | None = None,
     watch: Watcher | None = None,
+    inputs: str = "",
 ) -> Iterator[EpochRecord]:
     """Train a model by a schedule, in place.
 
@@ -89,6 +89,8 @@ def fit(
         engine: Computes what is frozen once for all runs that share it; the model's frozen columns are as its
             backbone gave them. None runs the whole model in every step: the same, up to rounding.
         watch: Looks at every step and may end the run; a new ``stability.Watch`` when left out.
+        inputs: Hash of the pixels and the pretrained tensors, where nobody else sees to it that a checkpoint
+            is continued with the same ones.
 
     Yields:
         A record after each epoch; the last one has ``last`` set. A run that meets a non-finite loss or
@@ -100,7 +102,8 @@ def fit(
     """
     metrics.check_metric(metric, [examples.labels[examples.val]])
     watch = Watch() if watch is None else watch
-    run = _Run(model, columns, schedule, regime, examples, seed, torch.device(device), metric, engine, watch)
+    device = torch.device(device)
+    run = _Run(model, columns, schedule, regime, examples, seed, device, metric, engine, watch, inputs)
     if checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
         yield from run.progress.records
@@ -126,6 +129,7 @@ class _Run:
         metric: metrics.MetricName,
         engine: Engine | None,
         watch: Watcher,
+        inputs: str,
     ) -> None:
         self.model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.columns = columns
@@ -135,6 +139,7 @@ class _Run:
         self.device = device
         self.metric = metric
         self.engine = engine
+        self.inputs = inputs
         self.steps_per_epoch = len(views.batches(examples.train, regime.batch_size))
         self.bound = BoundSchedule(schedule, model, columns, regime, self.steps_per_epoch, guarded=False)
         self.timetable = self.bound.timetable
@@ -152,7 +157,7 @@ class _Run:
 
     @cached_property
     def _digest(self) -> str:
-        """What makes the run what it is, apart from the pixels and the pretrained tensors."""
+        """What makes the run what it is; pixels and pretrained tensors as far as ``inputs`` tells them."""
         examples, schedule = self.examples, self.timetable.schedule
         return digest_of(
             [
@@ -163,6 +168,7 @@ class _Run:
                 examples.labels.tolist(),
                 examples.train.tolist(),
                 examples.val.tolist(),
+                *([self.inputs] if self.inputs else []),
             ]
         )
 
@@ -376,9 +382,7 @@ class _Run:
 
     def restore(self, path: Path) -> None:
         """Go back to where a checkpoint was written."""
-        state = load_checkpoint(path, self.model, self.device)
-        if state.pop("run", None) != self._digest:
-            raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
+        state = load_checkpoint(path, self.model, self.device, run=self._digest)
         records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
         optimizer = state.pop("optimizer")
         self.signals.restore(state.pop("signals"))

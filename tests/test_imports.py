@@ -55,7 +55,16 @@ def test_help_loads_nothing_heavy(arguments):
 
 
 def test_the_values_that_the_package_offers_load_nothing_heavy():
-    heavy = ("search", "search_all", "train", "bind", "BoundSchedule", "MedianAfterUnfreezePruner")
+    heavy = (
+        "search",
+        "search_all",
+        "train",
+        "predict",
+        "Predictions",
+        "bind",
+        "BoundSchedule",
+        "MedianAfterUnfreezePruner",
+    )
     light = [name for name in autofreeze.__all__ if name not in heavy]
     assert light
     assert loaded(f"from autofreeze import {', '.join(light)}") == []

@@ -71,7 +71,7 @@ def test_the_file_has_the_views_of_a_training_and_its_curve_is_no_reference(
     trained = train(tmp_path / "best.yaml", class_folders, out=tmp_path / "out")
     assert trained.same_curve is None
     assert trained.expected_views == "bank:2"
-    assert "the search saw bank:2 views, and this training new ones each epoch" in summary(trained)
+    assert "sees new views each epoch, where the search saw bank:2 views" in summary(trained)
     # By hand, with the views of the search once more: it trains on new crops all the same.
     by_hand = native.model_copy(update={"regime": searched[0].best.regime})
     (tmp_path / "by_hand.yaml").write_text(by_hand.to_text())

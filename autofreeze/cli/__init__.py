@@ -14,6 +14,7 @@ from autofreeze.cli.demo import demo
 from autofreeze.cli.export import export
 from autofreeze.cli.groups import groups
 from autofreeze.cli.plan import plan
+from autofreeze.cli.predict import predict
 from autofreeze.cli.report import report
 from autofreeze.cli.search import search
 from autofreeze.cli.spaces import spaces
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, check, suggest, plan, search, status, report, export, train, groups):
+for command in (demo, check, suggest, plan, search, status, report, export, train, predict, groups):
     app.command(cls=CommandWithAddress if command in (plan, search) else None)(command)
 app.add_typer(spaces, name="spaces")
 app.add_typer(cache, name="cache")
