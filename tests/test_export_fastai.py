@@ -225,6 +225,22 @@ def test_who_goes_on_keeps_its_state_and_who_was_frozen_starts_afresh(case, expo
 
 
 @pytest.mark.conformance
+def test_gradients_gathered_before_a_freeze_leave_no_state_behind(case, exported, learner_of, fastai):
+    from fastai.callback.training import GradientAccumulation
+
+    model, file = case("refrozen", regime=Regime(optimizer="sgd", batch_size=BATCH))
+    module = exported(file)
+    known = {}
+
+    class Looks(fastai.Callback):
+        def after_epoch(self):
+            known[self.epoch] = any(p in self.opt.opt.state for p in model.layer4.parameters())
+
+    module.fine_tune(learner_of(module, model), cbs=[Looks(), GradientAccumulation(2 * BATCH)])
+    assert known == {0: True, 1: False, 2: True, 3: True}
+
+
+@pytest.mark.conformance
 def test_a_last_part_of_an_epoch_is_logged_validated_and_plotted_like_the_others(case, exported, learner_of):
     model, file = case("part of an epoch")
     module = exported(file)
@@ -260,6 +276,7 @@ def test_a_learner_that_was_trained_validates_exports_and_trains_again(case, exp
         learn.logger = lambda *_: None
         module.fine_tune(learn)
     follows(file, model, watched.seen, STEPS)
+    assert float(learn.opt.opt.state[model.fc.bias]["step"]) == 4 * STEPS, "the second run starts afresh"
 
 
 @pytest.mark.conformance
