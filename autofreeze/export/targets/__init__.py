@@ -2,6 +2,7 @@
 
 from autofreeze.export.exporter import Exporter
 from autofreeze.export.targets.fastai import FastaiExporter
+from autofreeze.export.targets.huggingface import HuggingFaceExporter
 from autofreeze.export.targets.json import JsonExporter
 from autofreeze.export.targets.lightning import LightningExporter
 from autofreeze.export.targets.pytorch import PyTorchExporter
@@ -13,5 +14,6 @@ EXPORTERS: tuple[Exporter, ...] = (
     PyTorchExporter(),
     LightningExporter(),
     FastaiExporter(),
+    HuggingFaceExporter(),
 )
 """In the order in which they are listed."""
