@@ -204,7 +204,7 @@ def backbone_facts(bench: Workbench) -> dict[str, Any]:
         "preprocessing_from": dict(backbone.preprocessing_from),
         "groups": {group.name: list(group.parameters) for group in backbone.groups.groups},
         "modes": brief(module_groups(model, backbone.groups), backbone.groups.names),
-        "timm_layers": timm_layers(model, backbone.groups),
+        "timm_layers": {group: list(at) for group, at in timm_layers(model, backbone.groups).items()},
         "spared_by_timm": list(spared_by_timm(model)),
         "work_shares": list(backbone.groups.work_shares),
     }

@@ -284,8 +284,10 @@ class CurvePoint(Value):
     """One epoch of the trial's first fold, to compare a new training with."""
 
     epochs_done: float
-    train_loss: float
-    val_loss: float | None
+    train_loss: float | None = None
+    """None where a training of the user's own did not tell it."""
+
+    val_loss: float | None = None
     value: float
 
 
@@ -319,9 +321,8 @@ class TrainResult(Value):
     n_val: int = 0
     """Images validated with; none where all were trained on."""
 
-    found: dict[str, Any] = Field(default_factory=dict)
-    """What the search found for the schedule: ``metric``, ``value``, ``n_val``; empty where it was not
-    searched."""
+    found: str = ""
+    """What the search found for the schedule, in words; empty where it was not searched."""
 
     test_value: float | None = None
     """Metric on the test split, when it was read."""

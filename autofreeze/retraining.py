@@ -324,7 +324,6 @@ def _result(
     told = curve[: len(native.curve)]
     comparable = bool(native.curve) and not changes
     same = comparable and (follows(told, native.curve) if native.curve_fused else told == native.curve)
-    found = native.result
     return TrainResult(
         model_path=model_path,
         metric=bench.metric,
@@ -336,7 +335,7 @@ def _result(
         expected_views="" if expected_views == run.regime.views else expected_views,
         n_train=len(run.split.train),
         n_val=len(run.split.val),
-        found=found if found.get("value") is not None else {},
+        found=native.result.standing if native.result else "",
         test_value=test_value,
         test_reads=test_reads,
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Self
@@ -77,6 +78,9 @@ _KINDS = {
 }  # fmt: skip
 """pydantic's kinds of error -> what is allowed, in the words of a YAML file."""
 
+_PATH = re.compile(r"[a-z_]+(\.[\w~-]+)*: ")
+"""How a line begins that names a field itself: ``phases.0.lrs: got ...``."""
+
 _LONGEST = 80
 """Characters of a wrong value that a message repeats."""
 
@@ -90,7 +94,8 @@ def _explain_one(item: Mapping[str, Any], known: list[str]) -> str:
         return f"{head}missing"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
-        return f"{head}{message}"
+        lines = message.split("\n")
+        return "\n".join(f"{path}.{line}" if path and _PATH.match(line) else head + line for line in lines)
     given = repr(item["input"])
     given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}…"
     if item["type"] == "too_short":

@@ -41,7 +41,7 @@ def test_what_is_exported_is_read_back_equal(searched, tmp_path, trial):
     assert NativeFile.load(tmp_path / "a.yaml") == native
     assert Schedule.load(tmp_path / "a.yaml") == native.schedule
     chosen = searched[0].best.number if trial is None else trial
-    assert native.result["trial"] == chosen
+    assert native.result.trial == chosen
     assert native.schedule == searched[0].trials[chosen].schedule
     assert native.curve[-1].value == searched[0].trials[chosen].fold_values[0]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from autofreeze.export.native import native_file
+from autofreeze.export.searchresult import SearchResult
 from autofreeze.recipes import full, gradual, linear_probe
 from autofreeze.regime import Regime
 from autofreeze.report.drawing import BLOCKS, FROZEN, STEPS_PER_EPOCH, draw
@@ -181,12 +181,11 @@ def test_the_summary_takes_the_answer_and_the_confirmed_figures(made_result, tmp
 
 
 def test_an_exported_file_is_confirmed_when_its_trial_won(made_result):
-    settings_of = {"fold_seeds": [0], "task": {"data": "photos", "model": "some_net"}}
-    won = made_result.result(*LEADS, settings=settings_of)
-    assert native_file(won, won.trials[1], ()).confirmed
-    assert not native_file(won, won.trials[2], ()).confirmed
+    won = made_result.result(*LEADS)
+    assert SearchResult.of(won, won.trials[1]).confirmed
+    assert not SearchResult.of(won, won.trials[2]).confirmed
     cut = won.model_copy(update={"confirmation": made_result.confirmation(*LEADS, cut_short="out of time")})
-    assert not native_file(cut, won.trials[1], ()).confirmed
+    assert not SearchResult.of(cut, won.trials[1]).confirmed
 
 
 def test_the_report_is_read_back_equal(tmp_path):

@@ -140,7 +140,7 @@ def test_the_file_is_one_that_train_reads_and_claims_no_result(split_folders, gi
     native = NativeFile.load(file)
     assert native.schedule.epochs == 1
     assert native.regime == Regime()
-    assert (native.result, native.curve, native.confirmed) == ({}, (), False)
+    assert (native.result, native.curve, native.confirmed) == (None, (), False)
     assert main(["train", str(file), str(split_folders), "--out", str(tmp_path / "model")]) == 0
     assert "curve" not in capsys.readouterr().out
     assert (tmp_path / "model" / "model.safetensors").exists()

@@ -177,7 +177,7 @@ def _tuned(
     chosen = schedules[max(range(len(scores)), key=scores.__getitem__)]
     weights = {"weights_digest": bench.backbone.digest, "source": bench.backbone.source}
     backbone = file.backbone.model_copy(update=weights)
-    update = {"schedule": chosen, "backbone": backbone, "result": {}, "curve": ()}
+    update = {"schedule": chosen, "backbone": backbone, "result": None, "curve": ()}
     return file.model_copy(update=update)
 
 

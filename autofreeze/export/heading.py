@@ -1,7 +1,7 @@
 """What stands at the top of an exported file, for people."""
 
 from autofreeze.export.native import NativeFile
-from autofreeze.phrases import printable, sentence
+from autofreeze.phrases import capitalised, printable, sentence
 
 
 def heading(file: NativeFile, differences: tuple[str, ...] = ()) -> list[str]:
@@ -34,8 +34,6 @@ def _origin(file: NativeFile) -> list[str]:
 
 
 def _standing(file: NativeFile) -> str:
-    if file.confirmed:
-        return "Confirmed on fresh seeds."
-    if file.result:
-        return "The best of a search, not confirmed on fresh seeds."
-    return "Suggested by rule, not searched."
+    if file.result is None:
+        return "Suggested by rule, not searched."
+    return f"{capitalised(file.result.standing)}."

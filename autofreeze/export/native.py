@@ -1,21 +1,28 @@
 """The native file: a schedule with everything needed to train by it again."""
 
+import math
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError, model_validator
 
-from autofreeze.documents import read_yaml, to_yaml
+from autofreeze.documents import Document, read_yaml, to_yaml
 from autofreeze.errors import ConfigError
+from autofreeze.export.consistency import disagreements
 from autofreeze.export.facts import BackboneFacts, DataFacts
-from autofreeze.figures import shown_value
-from autofreeze.phrases import sentence
+from autofreeze.export.migrations import migrated
+from autofreeze.export.searchresult import SearchResult, finite
+from autofreeze.phrases import capitalised, sentence
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.regime import Regime
 from autofreeze.results import CurvePoint, StudyResult, TrialResult
-from autofreeze.schedule import Schedule
+from autofreeze.schedule import Schedule, with_listed_cells, with_named_cells
 from autofreeze.task import Task
-from autofreeze.values import Value
+from autofreeze.values import Value, explain
+
+Part = TypeVar("Part", bound=Value)
 
 SCHEMA_NAME: Literal["autofreeze/schedule"] = "autofreeze/schedule"
 SCHEMA_VERSION: Literal[2] = 2
@@ -26,28 +33,28 @@ class NativeFile(Value):
 
     format: Literal["autofreeze/schedule"] = SCHEMA_NAME
     version: Literal[2] = SCHEMA_VERSION
-    confirmed: bool = False
-    """Whether the schedule won on fresh seeds."""
-
     schedule: Schedule
     regime: Regime
     task: Task | None = None
     """Data, backbone, preprocessing and split that the rates hold for; None where the training was the user's
     own."""
 
-    seed: int
+    seed: int = Field(ge=0)
     """Of the first fold's run."""
 
     backbone: BackboneFacts
-    """Digest and source of the weights, preprocessing, parameter names by layer group."""
+    """Which weights, how pixels become what they expect, and the parameters of each layer group."""
 
     data: DataFacts
-    """Name, fingerprint, classes and counts."""
+    """Which images: name, fingerprint, classes and counts."""
 
-    result: dict[str, Any] = Field(default_factory=dict)
-    """Trial, metric, value, log loss, validation images."""
+    result: SearchResult | None = None
+    """How good the schedule was, and how sure that is; None where it was not searched."""
 
     curve: tuple[CurvePoint, ...] = ()
+    """Epochs of the trial's first fold, to compare a new training with. Values are objectives, of which more
+    is better: of a log loss exp(-loss). Of a user's own training they are as people read them."""
+
     curve_fused: bool = False
     """Whether the curve is that of a head that was trained beside others (``fused.fit_heads``): one that is
     trained alone follows it up to rounding."""
@@ -56,6 +63,19 @@ class NativeFile(Value):
     """Views that the curve's runs saw; those of the regime where it is empty."""
 
     versions: dict[str, str] = Field(default_factory=dict)
+    """Of Python and of the packages with which the schedule was found."""
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        found = disagreements(self.schedule, self.task, self.backbone, self.data)
+        if found:
+            raise ValueError("\n".join(found))
+        return self
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the schedule won on fresh seeds."""
+        return self.result is not None and self.result.confirmed
 
     @property
     def image_task(self) -> Task:
@@ -93,56 +113,106 @@ class NativeFile(Value):
             if self.task is None
             else "Train by it:  autofreeze train FILE DATA"
         )
-        header = f"{sentence(self.schedule)}\n\n{self.schedule}\n\n{use}"
-        return to_yaml(data, header=header)
+        standing = f"{capitalised(self.result.standing)}.\n\n" if self.result else ""
+        return to_yaml(data, header=f"{sentence(self.schedule)}\n\n{self.schedule}\n\n{standing}{use}")
 
     @classmethod
-    def load(cls, path: str | Path) -> "NativeFile":
-        """Read a file that :meth:`to_text` gave.
+    def load(cls, path: str | Path) -> Self:
+        """Read a file that :meth:`to_text` gave, or the same as JSON; one of an earlier version is migrated.
 
         Raises:
-            ConfigError: The file is missing, of another format or version, or wrong.
+            ConfigError: The file is missing, of another format, of a version from the future, or wrong:
+                everything wrong is told at once, with lines.
         """
-        data = read_yaml(path).data
+        return cls.from_document(read_yaml(path), where=str(path))
+
+    @classmethod
+    def from_document(cls, document: Document, *, where: str = "") -> Self:
+        """Read a parsed file; see :meth:`load`."""
+        data = document.data
         if not isinstance(data, dict) or data.get("format") != SCHEMA_NAME:
-            raise ConfigError(f"no schedule file: it must begin with format: {SCHEMA_NAME}", where=str(path))
-        if data.get("version") != SCHEMA_VERSION:
-            raise ConfigError(
-                f"version: got {data.get('version')!r}; this autofreeze reads {SCHEMA_VERSION}",
-                where=str(path),
-            )
-        schedule = Schedule.from_plain(data.get("schedule"), where=f"{path}: schedule")
-        return cls.parse({**data, "schedule": schedule}, where=str(path))
+            raise ConfigError(f"no schedule file: it must begin with format: {SCHEMA_NAME}", where=where)
+        data = migrated(data, where=where)
+        schedule, cells = with_listed_cells(data.get("schedule"))
+        problems = [f"schedule.{line}" for line in cells]
+        try:
+            file = cls.model_validate(_frozen({**data, "schedule": schedule}), strict=True)
+        except ValidationError as error:
+            found = explain(error, known=list(cls.model_fields))
+            problems += with_named_cells(found, data.get("schedule"), "schedule.")
+            problems += _disagreements_in({**data, "schedule": schedule})
+        if problems:
+            raise ConfigError(document.located(dict.fromkeys(problems)), where=where)
+        return file
 
 
-def native_file(result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint, ...]) -> NativeFile:
+def _frozen(plain: Any) -> Any:
+    """Turn lists into tuples, as values have them: numbers in quotes can then be refused."""
+    if isinstance(plain, dict):
+        return {name: _frozen(value) for name, value in plain.items()}
+    return tuple(map(_frozen, plain)) if isinstance(plain, list) else plain
+
+
+def _disagreements_in(data: dict[str, Any]) -> list[str]:
+    """Tell what does not fit together in a file of which not all can be read."""
+    return disagreements(
+        _part(data, "schedule", Schedule),
+        _part(data, "task", Task),
+        _part(data, "backbone", BackboneFacts),
+        _part(data, "data", DataFacts),
+    )
+
+
+def _part(data: dict[str, Any], name: str, kind: type[Part]) -> Part | None:
+    try:
+        return kind.model_validate(_frozen(data.get(name)), strict=True)
+    except ValidationError:
+        return None
+
+
+def native_file(
+    result: StudyResult, trial: TrialResult, curve: tuple[CurvePoint, ...], *, study: str = ""
+) -> NativeFile:
     """Write down a trial of a search.
 
     Args:
         result: The search.
         trial: One of its trials.
-        curve: The epochs of the trial's first fold.
+        curve: The epochs of the trial's first fold; those after which it was no longer finite are left out.
+        study: Hash of what was searched.
     """
-    found = result.confirmation
-    winner = found.winner if found is not None and found.concluded else None
+    own = result.kind == "own"
+    curve = told(curve, own=own)
     return NativeFile(
-        confirmed=winner is not None and winner.trial == trial.number,
         schedule=trial.schedule,
         regime=trial.regime.for_training,
-        task=None if result.kind == "own" else Task.model_validate(result.settings["task"]),
+        task=None if own else Task.model_validate(result.settings["task"]),
         seed=result.settings["fold_seeds"][0],
         backbone=BackboneFacts.of(result.backbone),
         data=DataFacts.of(result.data),
-        result={
-            "trial": trial.number,
-            "metric": result.metric,
-            "value": trial.value if result.kind == "images" else shown_value(result.scale, trial),
-            "val_loss": trial.val_loss,
-            "fold_values": list(trial.fold_values),
-            "n_val": trial.n_val,
-        },
+        result=SearchResult.of(result, trial, study=study),
         curve=curve,
         curve_fused=bool(curve and trial.members),
         curve_views=trial.regime.views if curve else "",
         versions=result.versions,
     )
+
+
+def told(curve: Sequence[CurvePoint], *, own: bool) -> tuple[CurvePoint, ...]:
+    """Give a curve as far as its numbers are finite.
+
+    Args:
+        curve: Epochs of a run.
+        own: Whether the training was the user's own: a loss that it did not tell is left out, no epoch.
+    """
+    if own:
+        losses = ("train_loss", "val_loss")
+        return tuple(
+            point.model_copy(update={name: finite(getattr(point, name)) for name in losses})
+            for point in curve
+        )
+    return tuple(takewhile(_all_finite, curve))
+
+
+def _all_finite(point: CurvePoint) -> bool:
+    return all(value is None or math.isfinite(value) for value in dict(point).values())

@@ -1,5 +1,6 @@
 """From a run folder, or a file that was exported before, to a native file."""
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from autofreeze.records import read_records
 from autofreeze.report.files import folder_of, read_report
 from autofreeze.results import Ending, StudyResult, TrialResult, curve_of, ended_trials
 from autofreeze.scoring import curves_of
+from autofreeze.values import digest_of
 
 
 class Source(NamedTuple):
@@ -58,7 +60,16 @@ def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFil
     if result.kind == "own":
         shown = [point.model_copy(update={"value": result.scale.shown(point.value)}) for point in curve]
         curve = tuple(shown)
-    return native_file(result, chosen, curve)
+    return native_file(result, chosen, curve, study=_study_of(Path(run_folder)))
+
+
+def _study_of(run_folder: Path) -> str:
+    """Hash what the run folder says was searched; nothing where it does not say."""
+    try:
+        about = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
+        return digest_of(about["identity"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _remarks(result: StudyResult) -> tuple[str, ...]:

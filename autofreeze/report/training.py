@@ -36,13 +36,8 @@ def summary(result: TrainResult) -> str:
 def _without_validation(result: TrainResult) -> list[str]:
     """Say what stands in for a validation where all images were trained on."""
     lines = [f"trained on {result.n_train:,} images; none was left to validate on"]
-    found = result.found
-    if found:
-        metric = str(found["metric"])
-        lines.append(
-            f"what is known of the schedule is the search's: {metric} {_shown(metric, found['value'])} over "
-            f"{found['n_val']:,} validation images"
-        )
+    if result.found:
+        lines.append(f"what is known of the schedule: {result.found}")
     return lines
 
 

@@ -49,7 +49,7 @@ class PyTorchExporter:
 def _metric(file: NativeFile) -> str:
     """Give what the search judged by; a file without a result follows its counts."""
     if file.result:
-        return str(file.result["metric"])
+        return file.result.metric
     counts = file.data.class_images
     return resolve_metric(file.image_task.metric, np.repeat(np.arange(len(counts)), counts))
 
