@@ -208,7 +208,8 @@ def test_the_exported_files_say_what_was_compared(short_run):
     assert None not in scratch.schedule.phases[0].lrs
     assert scratch.task.from_scratch
     assert scratch.task.weights is None
-    assert probe.backbone["digest"] == best.backbone["digest"] != scratch.backbone["digest"]
+    assert probe.backbone.weights_digest == best.backbone.weights_digest
+    assert scratch.backbone.weights_digest != best.backbone.weights_digest
     assert best.regime == probe.regime == scratch.regime
     assert best.regime.views == "none"
 
