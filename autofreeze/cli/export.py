@@ -8,6 +8,16 @@ import typer
 from autofreeze.cli.options import DatasetName, OutputJson
 
 
+def _print_schema(asked: bool) -> None:
+    if asked:
+        import json
+
+        from autofreeze.export.fileschema import file_schema
+
+        typer.echo(json.dumps(file_schema(), indent=1, ensure_ascii=False))
+        raise typer.Exit
+
+
 def export(
     source: Annotated[
         Path,
@@ -33,6 +43,15 @@ def export(
         bool, typer.Option("--list", help="Say what each target makes of this schedule, and end.")
     ] = False,
     as_json: OutputJson = False,
+    _schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            callback=_print_schema,
+            is_eager=True,
+            help="Print the JSON Schema of native files, and end.",
+        ),
+    ] = False,
 ) -> None:
     """Write a schedule for autofreeze or for another trainer.
 

@@ -1,5 +1,6 @@
 """What the parts of a native file must agree on. A file that was edited by hand may say one thing twice."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -110,10 +111,11 @@ def _as_asked(task: Task, backbone: BackboneFacts) -> Iterator[str]:
     if backbone.preprocessing is None:
         yield "backbone.preprocessing: missing"
         return
-    for name in type(backbone.preprocessing).model_fields:
+    for name, found in dict(backbone.preprocessing).items():
         asked: Any = getattr(task, name)
-        found = getattr(backbone.preprocessing, name)
-        if asked is not None and asked != found:
+        if not all(map(math.isfinite, found if isinstance(found, tuple) else ())):
+            yield f"backbone.preprocessing.{name}: got {', '.join(map(str, found))}; must be finite"
+        elif asked is not None and asked != found:
             yield f"backbone.preprocessing.{name}: got {found}, and task.{name} is {asked}; must be the same"
 
 

@@ -1,12 +1,18 @@
 """What a native file says of the weights, the images and the result that its schedule comes from."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
 from autofreeze.modes import from_parameters
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.values import Value
+
+Hash = Annotated[str, Field(pattern="^([0-9a-f]{16})?$")]
+"""16 hexadecimal digits, or empty where it is not known."""
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class BackboneFacts(Value):
@@ -18,7 +24,7 @@ class BackboneFacts(Value):
     source: str = ""
     """Where the weights came from, in words."""
 
-    weights_digest: str = ""
+    weights_digest: Hash = ""
     """Hash of the backbone's tensors, 16 hexadecimal digits."""
 
     coverage: str = ""
@@ -31,14 +37,14 @@ class BackboneFacts(Value):
     modes: dict[str, str] = Field(default_factory=dict)
     """Module -> the group that decides its mode, as ``modes.brief`` gives it."""
 
-    timm_layers: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    timm_layers: dict[str, tuple[Count, ...]] = Field(default_factory=dict)
     """Layer group -> timm's layer number of each of its parameters, for layer-wise rate decay; empty in older
     files."""
 
     spared_by_timm: tuple[str, ...] = ()
     """Parameters of more than one dimension that timm's optimizers spare from weight decay."""
 
-    work_shares: tuple[float, ...] = ()
+    work_shares: tuple[Share, ...] = ()
     """Share of the forward pass by group, stem first; they sum to 1."""
 
     @classmethod
@@ -54,23 +60,23 @@ class BackboneFacts(Value):
 class FoldCounts(Value):
     """Images that one fold trained on and was scored on."""
 
-    train: int
-    val: int
+    train: Count
+    val: Count
 
 
 class DataFacts(Value):
     """The images."""
 
     name: str
-    fingerprint: str = ""
+    fingerprint: Hash = ""
     """Hash of contents, labels, parts and class names, 16 hexadecimal digits."""
 
     layout: str = ""
     classes: tuple[str, ...] = ()
-    class_images: tuple[int, ...] = ()
+    class_images: tuple[Count, ...] = ()
     """Images of each class in the training part."""
 
-    images: dict[str, int] = Field(default_factory=dict)
+    images: dict[str, Count] = Field(default_factory=dict)
     """Part -> images."""
 
     folds: tuple[FoldCounts, ...] = ()

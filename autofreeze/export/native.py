@@ -32,9 +32,17 @@ class NativeFile(Value):
     """What ``autofreeze export`` writes and ``autofreeze train`` reads."""
 
     format: Literal["autofreeze/schedule"] = SCHEMA_NAME
+    """What kind of file it is."""
+
     version: Literal[2] = SCHEMA_VERSION
+    """Of the format. Older files are brought up to it as they are read."""
+
     schedule: Schedule
+    """What trains when, and how fast."""
+
     regime: Regime
+    """The rest of a training: the rates hold for it."""
+
     task: Task | None = None
     """Data, backbone, preprocessing and split that the rates hold for; None where the training was the user's
     own."""
