@@ -6,7 +6,7 @@ thaws later is not reduced: each process steps by its own batch, and the replica
 
 import gc
 import sys
-from typing import TypeVar
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch.distributed as dist
@@ -14,8 +14,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from autofreeze.errors import ConfigError
-
-Wrapper = TypeVar("Wrapper", bound=nn.Module)
 
 Flags = tuple[bool, ...]
 """Which parameters want gradients, in the model's order."""
@@ -49,14 +47,13 @@ class Replicas:
         Raises:
             ConfigError: No wrapper does, or the model is sharded.
         """
-        sharded = getattr(sys.modules.get("torch.distributed.fsdp"), "FullyShardedDataParallel", None)
-        if sharded is not None and _alive(self._model, sharded):
+        wrappers = _alive(self._model, DistributedDataParallel, *_sharding())
+        if not all(isinstance(one, DistributedDataParallel) for one in wrappers):
             raise ConfigError(
                 "the model is wrapped by FullyShardedDataParallel, which a bound schedule does not support; "
                 "use DistributedDataParallel"
             )
         now = self._flags()
-        wrappers = _alive(self._model, DistributedDataParallel)
         if wrappers and not any(_serves(one, self._reduced.get(one, now), now) for one in wrappers):
             raise ConfigError(
                 "the DistributedDataParallel around this model was made before the last layer groups were "
@@ -69,12 +66,20 @@ class Replicas:
         return tuple(parameter.requires_grad for parameter in self._parameters)
 
 
-def _alive(model: nn.Module, kind: type[Wrapper]) -> list[Wrapper]:
-    """Modules of a kind that contain the model."""
+def _sharding() -> tuple[type[nn.Module], ...]:
+    """Give the class that wraps sharded models, where somebody has loaded it."""
+    module = sys.modules.get("torch.distributed.fsdp")
+    return (module.FullyShardedDataParallel,) if module else ()
+
+
+def _alive(model: nn.Module, *kinds: type[nn.Module]) -> list[Any]:
+    """Modules of some kinds that contain the model."""
     if not (dist.is_available() and dist.is_initialized()):
         return []
+    living = gc.get_objects()
     # By type(), not isinstance(): some objects answer that by loading what they stand for.
-    found = [one for one in gc.get_objects() if issubclass(type(one), kind)]
+    types = {one for one in set(map(type, living)) if issubclass(one, kinds)}
+    found = [one for one in living if type(one) in types] if types else []
     return [one for one in found if any(part is model for part in one.modules())]
 
 
