@@ -1,8 +1,11 @@
 """The export for the Trainer of Hugging Face, followed by the Trainer itself."""
 
 import math
+import os
+import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -249,3 +252,67 @@ def test_the_run_ends_with_the_schedule_whatever_else_is_asked(backbone, transfo
     with Observer(model.timm_model) as observer:
         own.train()
     follows(file, model.timm_model, observer.seen, STEPS)
+
+
+ONE_OF_TWO = """
+import os, sys
+from pathlib import Path
+import torch
+from torch.distributed import all_gather_object
+from transformers import Trainer
+from autofreeze.backbone import load_backbone
+from autofreeze.export.native import NativeFile
+from exported import Observer, follows
+from test_export_huggingface import STEPS, data, imported
+
+file = NativeFile.load(sys.argv[1])
+module = imported(file)
+model = module.Classifier(load_backbone("test_resnet", from_scratch=True, image_size=32).build(3, seed=0))
+before = {name: tensor.clone() for name, tensor in model.timm_model.state_dict().items()}
+arguments = module.training_arguments(
+    sys.argv[2], STEPS, use_cpu=True, ddp_backend="gloo", report_to="none", disable_tqdm=True,
+    save_strategy="no", logging_strategy="no",
+)
+assert arguments.per_device_train_batch_size == 3
+trainer = Trainer(
+    model=model, args=arguments, train_dataset=data(), optimizers=module.optimizers(model, STEPS),
+    callbacks=[module.FreezingCallback(STEPS)],
+)
+with Observer(model.timm_model) as observer:
+    trainer.train()
+assert type(trainer.model_wrapped).__name__ == "DistributedDataParallel"
+follows(file, model.timm_model, observer.seen, STEPS)
+after = model.timm_model.state_dict()
+moved = {name for name in after if not torch.equal(before[name], after[name])}
+never = [g for n, g in enumerate(file.schedule.groups) if all(p.lrs[n] is None for p in file.schedule.phases)]
+still = [name for name in after if name.startswith(tuple(never))]
+assert not moved.intersection(still)
+states = [None, None]
+all_gather_object(states, {name: tensor.tolist() for name, tensor in model.named_parameters()})
+assert states[0] == states[1], "the replicas have drifted apart"
+print("replicas are equal,", len(still), "still")
+"""
+
+
+@conformance
+@pytest.mark.long
+@pytest.mark.parametrize("table", ["lp_ft in mid-epoch", "refrozen"])
+def test_two_processes_keep_their_replicas_equal(backbone, transformers, table, tmp_path):
+    (tmp_path / "best.yaml").write_text(made(backbone, table=table).to_text())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    paths = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    command = [sys.executable, "-c", ONE_OF_TWO, "best.yaml", "out"]
+    both = [
+        subprocess.Popen(
+            command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **common, **paths, "RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    for process in both:
+        told, problems = process.communicate(timeout=120)
+        assert process.returncode == 0, problems
+        assert "replicas are equal" in told
