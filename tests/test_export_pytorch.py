@@ -24,6 +24,7 @@ from autofreeze.export.fidelity import Fidelity
 from autofreeze.export.run import export_run
 from autofreeze.export.targets.pytorch import PyTorchExporter
 from autofreeze.regime import Regime
+from autofreeze.results import CurvePoint
 from autofreeze.seeds import derive
 from autofreeze.training import fit
 from autofreeze.trial import Workbench
@@ -110,6 +111,17 @@ def test_names_of_data_never_become_code(backbone, tmp_path):
 @pytest.mark.parametrize("views", ["bank:8", "online"])
 def test_a_bank_of_views_is_trained_with_new_ones(backbone, views):
     assert "def cropped" in written(made(backbone, regime=Regime(views=views)))
+
+
+def test_the_heading_says_what_the_curve_is_to_be_compared_with(backbone):
+    file = made(backbone)
+    point = CurvePoint(epochs_done=1.0, train_loss=0.5, val_loss=0.25, value=0.75)
+    file = file.model_copy(update={"curve": (point,)})
+    assert "\n#   epoch 1: 0.50000, 0.25000, 0.7500\n" in written(file)
+    assert "epoch 1:" not in written(file.model_copy(update={"curve_views": "bank:8"}))
+    data = file.data.model_copy(update={"layout": "CSV table with a column for the part"})
+    assert "The images of the search were no class folders" in written(file.model_copy(update={"data": data}))
+    assert "no class folders" not in written(file)
 
 
 # The schedule, and the curve
