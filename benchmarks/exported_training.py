@@ -133,7 +133,7 @@ def ours(fold: Fold, *, engine: bool) -> list[Point]:
 
 def lightning(fold: Fold, out: Path) -> list[Point]:
     """Train by the callbacks for Lightning."""
-    [path] = write_files(out / "lightning.py", export_to("lightning", fold.file)[0], force=True)
+    [path] = write_files(out / "lightning_schedule.py", export_to("lightning", fold.file)[0], force=True)
     exported = _imported(path)
     callbacks = [exported.FreezingSchedule("model"), exported.KeepFrozenStill("model")]
     return _by_lightning(fold, exported.configure_optimizers, callbacks, out)

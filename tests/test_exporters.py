@@ -219,12 +219,7 @@ def test_python_passes_ruff_and_imports_no_autofreeze(file_of, fine_file, tmp_pa
             for source in python_of(written(exporter, file)):
                 path = tmp_path / f"{exporter.name.replace('-', '_')}_{number}{source.ending}"
                 path.write_text(source.text, encoding="utf-8")
-                names = {
-                    (getattr(node, "module", None) or node.names[0].name).split(".")[0]
-                    for node in ast.walk(ast.parse(source.text))
-                    if isinstance(node, ast.Import | ast.ImportFrom)
-                }
-                assert "autofreeze" not in names, table
+                assert "autofreeze" not in _imports(source.text), table
     assert [*tmp_path.iterdir()]
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
     assert ruff, "ruff comes with the extra `test`"
@@ -263,6 +258,22 @@ def test_what_cannot_be_written_leaves_nothing_half(file_of, tmp_path):
     with pytest.raises(ConfigError, match="cannot be written"):
         write_files(tmp_path / "file" / "best.yaml", pair)
     assert {path.name for path in tmp_path.iterdir()} == {"folder.yaml", "file"}
+
+
+@EVERY_TARGET
+def test_no_file_hides_the_package_that_it_needs(exporter, file_of, tmp_path):
+    for file in python_of(written(exporter, file_of("full, one rate"))):
+        hidden = {"fastai", "lightning", "torch", "transformers"} & _imports(file.text)
+        assert hidden
+        for name in hidden:
+            with pytest.raises(ConfigError, match=rf"{name}.py would hide the package {name}"):
+                write_files(tmp_path / f"{name}.py", (file,))
+    assert not [*tmp_path.iterdir()]
+
+
+def _imports(text):
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {(getattr(node, "module", None) or node.names[0].name).split(".")[0] for node in nodes}
 
 
 # The page

@@ -1,5 +1,6 @@
 """From a native file to the files of a target: exact, approximate when asked, or refused with the reason."""
 
+import ast
 from pathlib import Path
 
 from autofreeze.documents import write_text
@@ -75,8 +76,12 @@ def write_files(output: Path, files: tuple[ExportedFile, ...], *, force: bool = 
     """
     paths = (output, *(output.with_name(output.stem + file.ending) for file in files[1:]))
     problems = [problem for path in paths if (problem := _obstacle(path, force=force))]
+    twice = [path for path in paths[1:] if path == output]
+    problems += [f"{path} would be written twice; choose another name" for path in twice]
     problems += [
-        f"{path} would be written twice; choose another name" for path in paths[1:] if path == output
+        f"{path} would hide the package {path.stem}, which it needs, from Python; choose another name"
+        for path, file in zip(paths, files, strict=True)
+        if path.suffix == ".py" and path.stem in _imported(file.text)
     ]
     if problems:
         raise ConfigError(problems)
@@ -94,3 +99,10 @@ def _obstacle(path: Path, *, force: bool) -> str:
     if path.exists() and not force:
         return f"{path} exists already; --force overwrites it"
     return ""
+
+
+def _imported(source: str) -> set[str]:
+    """Name the packages that a Python file imports."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [node.module or "" if isinstance(node, ast.ImportFrom) else node.names[0].name for node in nodes]
+    return {name.partition(".")[0] for name in names}
