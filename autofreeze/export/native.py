@@ -141,14 +141,16 @@ class NativeFile(Value):
         if not isinstance(data, dict) or data.get("format") != SCHEMA_NAME:
             raise ConfigError(f"no schedule file: it must begin with format: {SCHEMA_NAME}", where=where)
         data = migrated(data, where=where)
-        schedule, cells = with_listed_cells(data.get("schedule"))
+        written = data.get("schedule")
+        schedule, cells = with_listed_cells(written)
         problems = [f"schedule.{line}" for line in cells]
+        read = _frozen({**data, "schedule": schedule} if "schedule" in data else data)
         try:
-            file = cls.model_validate(_frozen({**data, "schedule": schedule}), strict=True)
+            file = cls.model_validate(read, strict=True)
         except ValidationError as error:
             found = explain(error, known=list(cls.model_fields))
-            problems += with_named_cells(found, data.get("schedule"), "schedule.")
-            problems += _disagreements_in({**data, "schedule": schedule})
+            problems += with_named_cells(found, written, "schedule.")
+            problems += _disagreements_in(read)
         if problems:
             raise ConfigError(document.located(dict.fromkeys(problems)), where=where)
         return file
@@ -162,7 +164,7 @@ def _frozen(plain: Any) -> Any:
 
 
 def _disagreements_in(data: dict[str, Any]) -> list[str]:
-    """Tell what does not fit together in a file of which not all can be read."""
+    """Tell what does not fit together in plain data of which not all can be read."""
     return disagreements(
         _part(data, "schedule", Schedule),
         _part(data, "task", Task),
@@ -173,7 +175,7 @@ def _disagreements_in(data: dict[str, Any]) -> list[str]:
 
 def _part(data: dict[str, Any], name: str, kind: type[Part]) -> Part | None:
     try:
-        return kind.model_validate(_frozen(data.get(name)), strict=True)
+        return kind.model_validate(data.get(name), strict=True)
     except ValidationError:
         return None
 
