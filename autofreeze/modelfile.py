@@ -74,6 +74,7 @@ def save_model(
         save_file(_apart(model.state_dict()), temporary, metadata={"format": "pt", **metadata})
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
+        temporary.chmod(0o644)  # safetensors leaves it to the owner alone
         write_text(path.with_suffix(".json"), json.dumps(configuration, indent=1) + "\n")
         temporary.replace(path)
     except BaseException:
