@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+import torch
 from optuna.trial import TrialState
 
-EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+DOCS = Path(__file__).parents[1] / "docs"
+EXAMPLES = DOCS / "examples"
 
 
 @pytest.fixture
@@ -63,3 +66,44 @@ def test_fit_runs_inside_a_ray_tune_function(class_folders, tmp_path):
     value, epochs = float(line.split()[1]), line.split()[3]
     assert 0 <= value <= 1
     assert epochs == "2"
+
+
+def test_the_loop_of_ones_own_goes_on_to_the_same_bits_after_an_interruption(tmp_path, monkeypatch):
+    def run(name):
+        monkeypatch.setattr(sys, "argv", ["own_loop.py", str(tmp_path / name)])
+        torch.manual_seed(0)
+        return runpy.run_path(str(EXAMPLES / "own_loop.py"))
+
+    save = torch.save
+
+    def interrupt(state, file):
+        save(state, file)
+        raise KeyboardInterrupt
+
+    bound = run("whole")["bound"]
+    assert bound.timetable.total_steps == 21
+    assert all(bound.trainable)
+    monkeypatch.setattr(torch, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run("broken")
+    monkeypatch.setattr(torch, "save", save)
+    assert torch.load(tmp_path / "broken")["epochs"] == 1
+    run("broken")
+    whole, resumed = (torch.load(tmp_path / name) for name in ("whole", "broken"))
+    assert whole["epochs"] == resumed["epochs"] == 3
+    tensors = [
+        [*state["model"].values(), *(t for one in state["optimizer"]["state"].values() for t in one.values())]
+        for state in (whole, resumed)
+    ]
+    assert len(tensors[0]) > 200
+    assert all(torch.equal(one, other) for one, other in zip(*tensors, strict=True))
+
+
+def test_every_line_of_the_page_on_ones_own_loop_is_run():
+    """``ddp_loop.py`` by tests/test_binding_replicas.py, in two processes."""
+    page = (DOCS / "own-loop.md").read_text(encoding="utf-8")
+    run = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in ("own_loop.py", "ddp_loop.py")}
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        assert any(block in text for text in run.values()), block
