@@ -147,14 +147,17 @@ class Schedule(Value):
 
         Args:
             model: A timm model whose layer groups bear the names in :attr:`groups`.
-            steps_per_epoch: Optimizer steps in one epoch of your loop; with 1, rates change once per epoch.
+            steps_per_epoch: Optimizer steps in one epoch of your loop, however many micro-batches make up a
+                step; with 1, rates change once per epoch.
             options: As for :func:`autofreeze.binding.bind`: ``regime``, ``image_size``.
 
         Returns:
-            An object with ``optimizer``, ``start_epoch(e)`` and ``start_step(s)``.
+            An object with ``optimizer``, ``start_epoch(e)`` and ``start_step(s)``. Both say whether other
+            groups train than before: then wrap the model in ``DistributedDataParallel`` again.
 
         Raises:
-            BackboneError: The model's layer groups are not those of the schedule.
+            BackboneError: The model's layer groups are not those of the schedule, or it is wrapped already.
+            ConfigError: ``steps_per_epoch`` is no whole number >= 1.
         """
         from autofreeze.binding import bind  # torch loads only for those who train
 
