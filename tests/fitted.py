@@ -91,6 +91,18 @@ class SaveAt(Callback):
             trainer.should_stop = True
 
 
+class SaveAfter(Callback):
+    """Saves a checkpoint at the end of an epoch, the number of epochs trained so far, and ends the run."""
+
+    def __init__(self, epochs, path):
+        self.epochs, self.path = epochs, path
+
+    def on_train_epoch_end(self, trainer, module):
+        if trainer.current_epoch + 1 == self.epochs:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+
 def buffers_of(model):
     """The statistics of BatchNorm, copied."""
     return {

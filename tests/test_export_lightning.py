@@ -249,7 +249,7 @@ def test_the_loss_is_that_of_the_search(case, examples):
     expected = torch.nn.functional.cross_entropy(
         logits, targets, weight=loss_weights(shown, regime, torch.device("cpu")), label_smoothing=0.1
     )
-    file, model, _ = case("lp_ft", regime=regime)
+    file, _, _ = case("lp_ft", regime=regime)
     file = file.model_copy(update={"data": file.data.model_copy(update={"class_images": (10, 4, 2)})})
     scope = {}
     exec(EXPORTER.write(file)[0].text, scope)

@@ -9,12 +9,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from autofreeze.export.heading import heading
 from autofreeze.export.native import NativeFile
 from autofreeze.modes import outermost
+from autofreeze.schedule import Schedule
 
 WIDTH = 88
 """Of a line, at most, as ruff and Black have it where nobody asks for another."""
 
 
-def render(template: str, file: NativeFile, *, differences: tuple[str, ...] = (), **values: Any) -> str:
+def render(
+    template: str,
+    file: NativeFile,
+    *,
+    followed: Schedule | None = None,
+    differences: tuple[str, ...] = (),
+    **values: Any,
+) -> str:
     """Fill a template of ``export/templates`` to a Python file that ruff has nothing to say about.
 
     Templates know ``heading`` (comment lines), ``file`` (the native file), ``groups``, ``modes`` and
@@ -23,6 +31,7 @@ def render(template: str, file: NativeFile, *, differences: tuple[str, ...] = ()
     Args:
         template: File name.
         file: What is exported.
+        followed: What the code follows, where the file's schedule cannot be; the heading tells of the file's.
         differences: What the export does otherwise than the schedule says.
         values: What the template needs beside.
     """
@@ -34,7 +43,7 @@ def render(template: str, file: NativeFile, *, differences: tuple[str, ...] = ()
             file=file,
             groups={name: list(members) for name, members in outermost(file.backbone.groups).items()},
             modes=dict(file.backbone.modes),
-            phases=[(phase.epochs, list(phase.lrs)) for phase in file.schedule.phases],
+            phases=[(phase.epochs, list(phase.lrs)) for phase in (followed or file.schedule).phases],
             **values,
         )
     )

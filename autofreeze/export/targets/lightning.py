@@ -11,8 +11,8 @@ from autofreeze.export.native import NativeFile
 class LightningExporter:
     """A file of callbacks for the user's own LightningModule, which holds the timm model.
 
-    Lightning's own ``BackboneFinetuning`` knows one switch of a whole backbone, at an epoch's start, and leaves
-    frozen BatchNorm in training mode; the callback here takes the table as it is.
+    Lightning's own ``BackboneFinetuning`` knows one switch of a whole backbone, at an epoch's start, and
+    leaves frozen BatchNorm in training mode; the callback here takes the table as it is.
     """
 
     name = "lightning"
@@ -23,8 +23,8 @@ class LightningExporter:
         """Exact for every schedule of a search on images: rates and freezing follow optimizer steps."""
         if file.task is None:
             return Assessment.refused(
-                "the schedule was found with a training of your own; its groups are no layers of a timm model, "
-                "so there is nothing that callbacks could freeze"
+                "the schedule was found with a training of your own; its groups are no layers of a timm "
+                "model, so there is nothing that callbacks could freeze"
             )
         return Assessment(fidelity=Fidelity.WITH_CALLBACK)
 
