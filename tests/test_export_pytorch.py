@@ -370,9 +370,16 @@ def test_run_as_a_command_it_gives_the_curve_of_the_search(searched, split_folde
         assert f"{point.train_loss:.5f}, {point.val_loss:.5f}, {point.value:.4f}" in text
     model = tmp_path / "made" / "model.safetensors"
     timm.create_model("test_resnet", num_classes=3, checkpoint_path=str(model))
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (again.returncode, again.stdout) == (1, "")
-    assert "exists already; choose another --out" in again.stderr
+
+
+def test_a_model_that_is_there_already_is_not_overwritten(backbone, split_folders, tmp_path, monkeypatch):
+    model = tmp_path / "made" / "model.safetensors"
+    model.parent.mkdir()
+    model.write_text("mine")
+    monkeypatch.setattr("sys.argv", ["train.py", str(split_folders), "--out", str(model.parent)])
+    with pytest.raises(SystemExit, match="exists already; choose another --out"):
+        imported(made(backbone), tmp_path).main()
+    assert model.read_text() == "mine"
 
 
 @pytest.mark.real
