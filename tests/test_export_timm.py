@@ -45,7 +45,7 @@ DEFAULTS = {
     "lr_cycle_mul": 1.0, "lr_cycle_decay": 0.5, "lr_cycle_limit": 1, "lr_k_decay": 1.0, "warmup_lr": 1e-5,
     "min_lr": 0.0, "epochs": 300, "decay_milestones": [90, 180, 270], "decay_epochs": 90, "warmup_epochs": 5,
     "warmup_prefix": False, "cooldown_epochs": 0, "patience_epochs": 10, "decay_rate": 0.1, "seed": 42,
-    "eval_metric": "top1",
+    "eval_metric": "top1", "lr": None,
 }  # fmt: skip
 """Of train.py: what the export does not name has these values."""
 
