@@ -1,6 +1,11 @@
 """A tiny LightningModule around a timm model, and its Trainer, for the tests of exports to Lightning."""
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import lightning
 import pytest
@@ -54,10 +59,9 @@ def loader(steps=STEPS, size=6):
 
 def trainer(folder, callbacks=(), *, max_epochs=100, **options):
     """A Trainer on the CPU that tells and keeps nothing unless asked."""
-    options = {"enable_checkpointing": False, **options}
+    options = {"enable_checkpointing": False, "devices": 1, **options}
     return lightning.Trainer(
         accelerator="cpu",
-        devices=1,
         max_epochs=max_epochs,
         callbacks=list(callbacks),
         logger=False,
@@ -108,3 +112,17 @@ def buffers_of(model):
     return {
         name: buffer.clone() for name, buffer in model.named_buffers() if "running" in name or "num_b" in name
     }
+
+
+def replicas(target, strategy, table, folder):
+    """Train in two processes: the largest difference of their parameters after each epoch, or the error."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, str(here / "fitted_replicas.py"), target, strategy, table, str(folder)],
+        env={**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    return json.loads((folder / "seen.json").read_text()) if done.returncode == 0 else done.stderr

@@ -371,3 +371,11 @@ def test_another_optimizer_is_refused(case, fit, fitted):
     other = texts[1].text + "\n\ndef ByLayer(model):\n    return torch.optim.AdamW(model.parameters())\n"
     with pytest.raises(ValueError, match="use ByLayer"):
         fit(model, (texts[0], texts[1]._replace(text=other)))
+
+
+@pytest.mark.long
+@pytest.mark.conformance
+def test_replicas_stay_equal_where_nothing_thaws_later_and_else_are_refused(fitted, tmp_path):
+    """DistributedDataParallel synchronises what trained when it wrapped the model, and nothing else."""
+    assert fitted.replicas("finetuning-scheduler", "ddp", "last_groups", tmp_path) == [0.0] * 4
+    assert "replicas would drift" in fitted.replicas("finetuning-scheduler", "ddp", "lp_ft", tmp_path)

@@ -20,6 +20,7 @@ from fitted import (  # noqa: E402 - it needs Lightning
     buffers_of,
     loader,
     module_of,
+    replicas,
     trainer,
 )
 
@@ -123,6 +124,21 @@ def test_a_run_resumed_between_epochs_ends_with_the_same_bits(case, tmp_path):
     fit(tmp_path, first, written, [*pair(written), SaveAt(2 * STEPS, path)])
     fit(tmp_path, second, written, ckpt_path=path)
     assert all(map(torch.equal, whole.state_dict().values(), second.state_dict().values()))
+
+
+def test_a_second_run_begins_afresh(case, tmp_path):
+    """All parameters can be synchronised again, and none is left as the run before left it."""
+    file, model, written = case("linear_probe")
+    callbacks = pair(written)
+    seen = []
+
+    class Look(lightning.Callback):
+        def on_fit_start(self, trainer, module):
+            seen.append(all(parameter.requires_grad for parameter in module.parameters()))
+
+    for _ in range(2):
+        follows(file, model, fit(tmp_path, model, written, [*callbacks, Look()]), STEPS)
+    assert seen == [True, True]
 
 
 # Frozen
@@ -254,3 +270,17 @@ def test_the_loss_is_that_of_the_search(case, examples):
     scope = {}
     exec(EXPORTER.write(file)[0].text, scope)
     assert torch.allclose(scope["loss"](logits, targets), expected, rtol=1e-6)
+
+
+# Several processes
+
+
+@pytest.mark.long
+def test_replicas_stay_equal_with_the_strategy_that_is_named(tmp_path):
+    """In two processes, each of which follows the schedule, also where a group is frozen and thawed again."""
+    assert replicas("lightning", "ddp_find_unused_parameters_true", "refrozen", tmp_path) == [0.0] * 4
+
+
+@pytest.mark.long
+def test_the_usual_strategy_says_which_one_is_needed(tmp_path):
+    assert "ddp_find_unused_parameters_true" in replicas("lightning", "ddp", "lp_ft", tmp_path)
