@@ -229,6 +229,7 @@ def _one(data: str, model: str, out: Path, given: dict[str, Any], *, train: bool
     typer.echo(f"kept in {out} (report.md for people, report.json for programs)")
     if result.best is not None:
         typer.echo(f"the schedule as a file:  autofreeze export {shlex.quote(str(out))} -o best.yaml")
+        typer.echo(f"for other trainers:      autofreeze export {shlex.quote(str(out))} --list")
     if result.cut_short == INTERRUPTED:
         raise typer.Exit(130)
     if result.best is None:
