@@ -20,6 +20,7 @@ THIRD_PARTIES = [
         ".*LeafSpec.*is deprecated:FutureWarning",
         # Lightning's advice, on what the tests do without.
         ".*does not have many workers.*:UserWarning:lightning",
+        r"Found \d+ module\(s\) in eval mode at the start of training.*:UserWarning:lightning",
         ".*resuming from a checkpoint that ended before.*:UserWarning:lightning",
     )
 ]
