@@ -218,6 +218,7 @@ def fit(fitted, tmp_path):
         schedule="",
         resumed=None,
         ckpt_path=None,
+        own=None,
         **options,
     ):
         path = tmp_path / "best.yaml"
@@ -227,7 +228,9 @@ def fit(fitted, tmp_path):
             model, lambda module: written.ByLayer(module.get_submodule(attribute)), attribute
         )
         callbacks = [
-            fts.FinetuningScheduler(str(path), epoch_transitions_only=True, restore_best=False),
+            fts.FinetuningScheduler(
+                str(path), epoch_transitions_only=True, restore_best=False, **(own or {})
+            ),
             fts.FTSCheckpoint(monitor=None, save_top_k=0),
             written.ScheduledRates(),
             *([written.KeepFrozenStill(attribute)] if still else []),
@@ -336,12 +339,17 @@ def test_what_is_frozen_keeps_every_bit(case, fit):
 
 
 @pytest.mark.conformance
-def test_the_schedule_alone_lets_frozen_statistics_move(case, fit, fitted):
-    """So it counts as approximate: its rates are right, its modes are not."""
+@pytest.mark.parametrize("tracked", [True, False])
+def test_the_schedule_alone_does_not_hold_frozen_modules_still(tracked, case, fit, fitted):
+    """So it counts as approximate: its rates are right, its modes are not.
+
+    As it is by itself, statistics move; untracked they stay, but each batch is normalised by its own.
+    """
     file, model, texts = case("linear_probe")
     before = fitted.buffers_of(model)
-    seen = fit(model, texts, still=False)
-    assert all(not torch.equal(after, before[name]) for name, after in fitted.buffers_of(model).items())
+    seen = fit(model, texts, still=False, own={"frozen_bn_track_running_stats": tracked})
+    moved = [not torch.equal(after, before[name]) for name, after in fitted.buffers_of(model).items()]
+    assert moved == [tracked] * len(before)
     with pytest.raises(AssertionError, match="mode of"):
         follows(file, model, seen, fitted.STEPS)
 
