@@ -27,7 +27,7 @@ from timm.utils import CheckpointSaver
 from autofreeze import recipes
 from autofreeze.binding import make_optimizer
 from autofreeze.export.fidelity import Fidelity
-from autofreeze.export.targets.timm import TimmExporter, scalar, whole_ends
+from autofreeze.export.targets.timm import TimmExporter, runs_of, scalar, whole_ends
 from autofreeze.regime import Regime
 from autofreeze.schedule import Phase, Schedule
 
@@ -249,6 +249,24 @@ def test_an_older_file_knows_no_layers_and_needs_none_for_one_rate(case):
     assert "layers" in TimmExporter().assess(older("linear_probe")).differences[0]
 
 
+@pytest.mark.parametrize(
+    ("epochs", "ends"),
+    [((1, 1.5), [1, 3]), ((0.3, 3.7), [0, 4]), ((0.2,), [1]), ((1.5, 2.5), [2, 4]), ((1.4, 1.0, 0.1), [1, 2, 3])],
+)  # fmt: skip
+def test_phases_end_at_the_nearest_whole_epoch_and_the_run_has_one(case, epochs, ends):
+    def table(groups):
+        lrs = [(None,) * number + (1e-3,) * (len(groups) - number) for number in range(len(epochs))]
+        phases = [Phase(epochs=length, lrs=row) for length, row in zip(epochs, lrs, strict=True)]
+        return Schedule(groups=groups, phases=tuple(phases))
+
+    file = case(table)
+    assert whole_ends(file.schedule) == ends
+    assert "timm trains whole epochs" in " ".join(TimmExporter().assess(file).differences)
+    lengths = [end - start for start, end in zip([0, *ends], ends, strict=False) if end > start]
+    assert [run.epochs for run in runs_of(file)] == lengths
+    assert ("epochs" in options_in(file)) is (len(lengths) == 1)
+
+
 # What is written
 
 
@@ -333,7 +351,31 @@ def test_training_images_are_those_of_validation_or_their_mirror_where_nothing_i
     assert any(mirrored) is (view == "flip")
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.3])
+def test_the_loss_is_that_of_the_schedules_own_training(case, smoothing):
+    options = options_in(case("full, one rate", regime=Regime(label_smoothing=smoothing)))
+    logits, labels = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
+    expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    torch.testing.assert_close(LabelSmoothingCrossEntropy(options["smoothing"])(logits, labels), expected)
+
+
 # What timm does
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("curve", ["cosine", "constant"])
+def test_the_curve_of_a_long_run_follows_the_schedule(case, curve):
+    """Past the epochs after which ``train.py`` would step the rate down or end a warm-up by default."""
+    file = case(lambda groups: recipes.full(groups, 300, head_lr=2e-3, backbone_ratio=1.0, curve=curve))
+    options = SimpleNamespace(**(DEFAULTS | options_in(file)))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=options.lr)
+    scheduler, epochs = create_scheduler_v2(optimizer, **scheduler_kwargs(options), updates_per_epoch=STEPS)
+    rates = []
+    for step in range(epochs * STEPS):
+        rates.append(optimizer.param_groups[0]["lr"])
+        scheduler.step_update(step + 1)
+    timetable = file.schedule.timetable(STEPS)
+    assert rates == pytest.approx([timetable.rate("head", step) for step in range(timetable.total_steps)])
 
 
 @pytest.mark.conformance
