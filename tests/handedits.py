@@ -82,6 +82,10 @@ BAD = {
         put("schedule/phases/0/lrs", dict.fromkeys(GROUPS)),
         ["schedule.phases.0.lrs: every group is frozen; at least one must train"],
     ),
+    "everything frozen, in a list": (
+        put("schedule/phases/0/lrs", [None] * 6),
+        ["schedule.phases.0.lrs: every group is frozen; at least one must train"],
+    ),
     "no phases": (put("schedule/phases", []), ["schedule.phases: got none; must be at least one"]),
     "phases gone": (drop("schedule/phases"), ["schedule.phases: missing"]),
     "phases as a word": (put("schedule/phases", "all"), ["schedule.phases: got 'all'; must be a list"]),

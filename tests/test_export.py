@@ -12,6 +12,7 @@ from autofreeze.errors import ConfigError, RunFolderError, TrainingError
 from autofreeze.export.native import NativeFile
 from autofreeze.export.run import export_run
 from autofreeze.schedule import Schedule
+from autofreeze.values import digest_of
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,8 @@ def test_what_is_exported_is_read_back_equal(searched, tmp_path, trial):
     assert NativeFile.load(tmp_path / "a.yaml") == native
     assert Schedule.load(tmp_path / "a.yaml") == native.schedule
     chosen = searched[0].best.number if trial is None else trial
+    identity = json.loads((searched[1] / "run.json").read_text())["identity"]
+    assert native.result.study == digest_of(identity)
     assert native.result.trial == chosen
     assert native.schedule == searched[0].trials[chosen].schedule
     assert native.curve[-1].value == searched[0].trials[chosen].fold_values[0]
