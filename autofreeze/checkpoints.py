@@ -77,11 +77,8 @@ def load_checkpoint(
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # noqa: BLE001 - damaged pickles raise almost anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"is no checkpoint, or damaged ({reason}); delete it to start anew", where=str(path)
-        ) from None
+    except Exception as error:
+        raise ConfigError("is no checkpoint, or damaged; delete it to start anew", where=str(path)) from error
     if not isinstance(state, dict) or "model" not in state:
         raise ConfigError("is no checkpoint of a training; delete it to start anew", where=str(path))
     if run is not None and state.pop("run", None) != run:

@@ -1,5 +1,6 @@
 """A trained model as a file: weights, labels and preprocessing, as timm reads them."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -47,6 +48,9 @@ def save_model(
         classes: Label names in the order of the outputs.
         preprocessing: What the model expects.
         options: What ``timm.create_model`` needs beside the name and the classes.
+
+    Raises:
+        OSError: It cannot be written; a model that was there is as it was.
     """
     size = preprocessing.image_size
     configuration: dict[str, Any] = {
@@ -77,8 +81,10 @@ def save_model(
         temporary.chmod(0o644)  # safetensors leaves it to the owner alone
         write_text(path.with_suffix(".json"), json.dumps(configuration, indent=1) + "\n")
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, SafetensorError):  # the disk is full
+            raise OSError(errno.EIO, str(error)) from error
         raise
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TextIO, get_args
+from typing import Any, TextIO, get_args
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ from autofreeze.trial import pick_device
 
 BATCH = 64
 """Images in one forward pass, unless told otherwise."""
+
+_AS_TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace", "newline": ""}
+"""Names that are no text, as Linux allows them, are escaped: a table is UTF-8 in any case."""
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Progress = Callable[[str, int, int], None]
@@ -140,7 +143,7 @@ def predict_to(
     classes = session.trained.classes
     if top is not None and not 1 <= top <= len(classes):
         raise ConfigError(f"top: got {top}; the model knows {len(classes)} classes, so 1..{len(classes)}")
-    with _whole(out) if isinstance(out, Path) else _as_it_is(out) as stream:
+    with _opened(out) as stream:
         table = PredictionTable(stream, classes, top)
         for batch in session.batches(progress):
             table.write(batch.names, batch.probabilities, batch.problems)
@@ -240,8 +243,33 @@ def _check_free(out: Path, force: bool) -> None:
     """Refuse to overwrite what is there."""
     if out.is_dir():
         raise ConfigError("is a folder; name a file", where=str(out))
-    if out.exists() and not force:
+    if out.is_file() and not force:
         raise ConfigError("exists already; --force overwrites it", where=str(out))
+
+
+@contextmanager
+def _opened(out: Path | TextIO) -> Iterator[TextIO]:
+    """Open what is written to: a file comes into its place when the block has ended well.
+
+    Raises:
+        ConfigError: The file cannot be made.
+        AutofreezeError: The disk takes no more; there is no file.
+    """
+    where = str(out) if isinstance(out, Path) else "standard output"
+    try:
+        if not isinstance(out, Path):
+            yield out
+            out.flush()
+        elif out.exists() and not out.is_file():
+            with out.open("w", **_AS_TEXT) as stream:  # a device or a pipe: nothing to be renamed
+                yield stream
+        else:
+            with _whole(out) as stream:
+                yield stream
+    except BrokenPipeError:
+        raise  # who reads has seen enough
+    except OSError as error:
+        raise AutofreezeError(f"cannot be written to ({error.strerror or error})", where=where) from None
 
 
 @contextmanager
@@ -254,8 +282,7 @@ def _whole(out: Path) -> Iterator[TextIO]:
         raise ConfigError(f"cannot be written: {error.strerror or error}", where=str(out)) from None
     part = Path(temporary)
     try:
-        # Names that are no text, as Linux allows them, are escaped: the file is UTF-8 in any case.
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream:  # noqa: PTH123
+        with open(handle, "w", **_AS_TEXT) as stream:  # noqa: PTH123 - it is no path
             yield stream
             stream.flush()
             os.fsync(handle)
@@ -264,8 +291,3 @@ def _whole(out: Path) -> Iterator[TextIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-
-
-@contextmanager
-def _as_it_is(stream: TextIO) -> Iterator[TextIO]:
-    yield stream

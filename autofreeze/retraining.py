@@ -1,7 +1,9 @@
 """Training by a file: as its trial was trained, or longer, on all images, with another backbone."""
 
-import os
+import errno
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 
 from autofreeze import views
 from autofreeze.binding import Columns
-from autofreeze.errors import ConfigError, TrainingError
+from autofreeze.errors import AutofreezeError, ConfigError, TrainingError
 from autofreeze.export.native import NativeFile
 from autofreeze.job import EpochRecord
 from autofreeze.mapping import map_groups as mapped
@@ -30,6 +32,8 @@ from autofreeze.values import digest_of
 
 CHECKPOINT = "training.pt"
 """What a training that has not ended leaves in its folder."""
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 
 OF_THE_WEIGHTS = ("weights", "from_scratch", "mean", "std", "interpolation", "crop_pct")
 """Fields of a task that belong to its weights, and say nothing about those of another backbone."""
@@ -86,6 +90,7 @@ def train(
     ]
     if problems:
         raise ConfigError(problems)
+    _make(folder)
     bench = Workbench.open(settings, progress=preparing)
     if test and not len(bench.dataset.test):
         raise ConfigError(f"{data} has no test split to read; leave out --test")
@@ -97,19 +102,20 @@ def train(
     if full_data:
         say(f"training on all {len(run.split.train):,} images that are not of the test split")
     checkpoint = folder / CHECKPOINT
-    records, model = _train(run, checkpoint, force, on_epoch, on_step, say)
-    if records[-1].diverged:
+    with _writing(folder):
+        records, model = _train(run, checkpoint, force, on_epoch, on_step, say)
+        if records[-1].diverged:
+            checkpoint.unlink(missing_ok=True)
+            raise TrainingError(f"the training broke off: {records[-1].diverged}; no model was saved")
+        save_model(
+            model,
+            folder / NAME,
+            architecture=_architecture(settings.model),
+            classes=bench.dataset.classes,
+            preprocessing=bench.backbone.preprocessing,
+            options=bench.backbone.options,
+        )
         checkpoint.unlink(missing_ok=True)
-        raise TrainingError(f"the training broke off: {records[-1].diverged}; no model was saved")
-    save_model(
-        model,
-        folder / NAME,
-        architecture=_architecture(settings.model),
-        classes=bench.dataset.classes,
-        preprocessing=bench.backbone.preprocessing,
-        options=bench.backbone.options,
-    )
-    checkpoint.unlink(missing_ok=True)
     value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
     return _result(run, native, records, folder / NAME, full_data, value, reads)
 
@@ -152,8 +158,6 @@ def _folder_problems(folder: Path, force: bool) -> list[str]:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         return [f"{there} is a file; choose another --out"]
-    if not os.access(there, os.W_OK | os.X_OK):
-        return [f"{there} cannot be written to; choose another --out"]
     model = folder / NAME
     beside = model.with_suffix(".json")
     taken = [model] if model.exists() else []
@@ -162,6 +166,43 @@ def _folder_problems(folder: Path, force: bool) -> list[str]:
     if taken and not force:
         return [f"{taken[0]} exists already; --force overwrites it, or choose another --out"]
     return []
+
+
+def _make(folder: Path) -> None:
+    """Make the folder now: what nobody can write to is told before anything is trained.
+
+    Raises:
+        ConfigError: It cannot be made, or not be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written to ({error.strerror or error}); choose another --out", where=str(folder)
+        ) from None
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Say in plain words that the disk takes no more.
+
+    Raises:
+        AutofreezeError: What is left goes on with the same command.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch.save tells that its file has another length than it thought, and the reason is behind it.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not (isinstance(cause, OSError) and cause.errno in DISK_ERRORS):
+            raise
+        raise AutofreezeError(
+            f"cannot be written to ({cause.strerror}); make room: the same command goes on from the last "
+            "whole epoch",
+            where=str(folder),
+        ) from error
 
 
 def _architecture(model: str) -> str:

@@ -314,6 +314,13 @@ def test_a_prediction_that_is_broken_off_leaves_no_file(model, split_folders, tm
     assert list((tmp_path / "new").iterdir()) == []
 
 
+def test_a_disk_that_is_full_is_told_and_a_device_is_written_to_as_it_is(model, split_folders):
+    with pytest.raises(AutofreezeError, match=r"/dev/full: cannot be written to \(No space left on device\)"):
+        predict_to(Path("/dev/full"), model, split_folders)
+    assert predict_to(Path(os.devnull), model, split_folders / "test").images == 9
+    assert Path(os.devnull).is_char_device()
+
+
 def test_how_far_it_has_come_is_told(model, split_folders):
     seen = []
     predict(model, split_folders / "test", batch_size=4, progress=lambda *told: seen.append(told))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ import autofreeze
 from autofreeze import recipes, retraining
 from autofreeze.cli import main
 from autofreeze.display import Display
-from autofreeze.errors import ConfigError, InputError
+from autofreeze.errors import AutofreezeError, ConfigError, InputError
 from autofreeze.export.native import NativeFile
 from autofreeze.export.searchresult import SearchResult
 from autofreeze.report.training import line_of, summary
@@ -368,6 +369,29 @@ def test_force_replaces_a_model_only_when_the_new_one_is_whole(file, trained, sp
     result = train(file, split_folders, out=out, force=True, epochs=3)
     assert not same_bits(result, trained)
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "model.json"}
+
+
+@pytest.mark.parametrize("room", [4_000, 100_000], ids=["for no checkpoint", "for the first checkpoint"])
+def test_a_disk_that_is_full_is_told_and_what_was_trained_is_not_lost(
+    file, trained, split_folders, tmp_path, room
+):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(AutofreezeError, match=r"cannot be written to \(File too large\); make room"):
+            train(file, split_folders, out=tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    left = [path.name for path in (tmp_path / "out").iterdir()]
+    assert left == ([] if room < 100_000 else ["training.pt"])
+    assert same_bits(train(file, split_folders, out=tmp_path / "out"), trained)
+
+
+@pytest.mark.parametrize("place", ["file/below", "/proc/here"])
+def test_a_folder_that_cannot_be_made_is_told_before_anything_is_opened(file, tmp_path, place):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="choose another --out"):
+        train(file, "/nowhere", out=tmp_path / place)
 
 
 def test_a_json_of_somebody_elses_is_not_overwritten(file, split_folders, tmp_path):
