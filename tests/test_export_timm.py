@@ -251,8 +251,14 @@ def test_an_older_file_knows_no_layers_and_needs_none_for_one_rate(case):
 
 @pytest.mark.parametrize(
     ("epochs", "ends"),
-    [((1, 1.5), [1, 3]), ((0.3, 3.7), [0, 4]), ((0.2,), [1]), ((1.5, 2.5), [2, 4]), ((1.4, 1.0, 0.1), [1, 2, 3])],
-)  # fmt: skip
+    [
+        ((1, 1.5), [1, 3]),
+        ((0.3, 3.7), [0, 4]),
+        ((0.2,), [1]),
+        ((1.5, 2.5), [2, 4]),
+        ((1.4, 1, 0.1), [1, 2, 3]),
+    ],
+)
 def test_phases_end_at_the_nearest_whole_epoch_and_the_run_has_one(case, epochs, ends):
     def table(groups):
         lrs = [(None,) * number + (1e-3,) * (len(groups) - number) for number in range(len(epochs))]
