@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from autofreeze.errors import ConfigError
+from autofreeze.fileversion import FORMAT, version_of
 from autofreeze.values import Value, did_you_mean, refuse_bool
 
 if TYPE_CHECKING:
@@ -168,12 +169,15 @@ class Schedule(Value):
         """Read a schedule from YAML: a bare schedule, or a file that ``autofreeze export`` wrote.
 
         Raises:
-            ConfigError: The file is missing, is not YAML, or holds no valid schedule.
+            ConfigError: The file is missing, is not YAML, is of a version from the future, or holds no valid
+                schedule.
         """
         from autofreeze.documents import read_yaml
 
         data = read_yaml(path).data
         if isinstance(data, dict) and "schedule" in data:
+            if data.get("format") == FORMAT:
+                version_of(data, where=str(path))
             data = data["schedule"]
         return cls.from_plain(data, where=str(path))
 

@@ -10,15 +10,17 @@ from handedits import VERSION_1
 
 from autofreeze.documents import parse_yaml, to_yaml
 from autofreeze.errors import ConfigError
-from autofreeze.export.migrations import MIGRATIONS, NEWEST, migrated
-from autofreeze.export.native import SCHEMA_VERSION, NativeFile
+from autofreeze.export.migrations import MIGRATIONS, migrated
+from autofreeze.export.native import NativeFile
+from autofreeze.fileversion import NEWEST
 from autofreeze.modes import from_parameters
+from autofreeze.schedule import Schedule
 
 OLD = sorted(path.stem for path in VERSION_1.glob("*.yaml"))
 
 
 def test_every_version_has_a_migration_to_the_next():
-    assert NEWEST == SCHEMA_VERSION == len(MIGRATIONS) + 1
+    assert len(MIGRATIONS) + 1 == NEWEST
 
 
 @pytest.mark.parametrize("name", OLD)
@@ -119,11 +121,12 @@ def test_an_old_file_that_was_edited_to_nonsense_is_told_about_it(part, nonsense
 def test_a_version_that_cannot_be_read_is_told_with_what_to_do(version, words, tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(
-        f"format: autofreeze/schedule\nversion: {version}\nversions: {{autofreeze: '3.1'}}\nwhat: else\n"
+        f"format: autofreeze/schedule\nversion: {version}\nversions: {{autofreeze: '3.1'}}\nschedule: else\n"
     )
-    with pytest.raises(ConfigError) as refused:
-        NativeFile.load(path)
-    assert str(refused.value).startswith(f"{path}: {words}")
+    for read in (NativeFile.load, Schedule.load):
+        with pytest.raises(ConfigError) as refused:
+            read(path)
+        assert str(refused.value).startswith(f"{path}: {words}")
 
 
 def test_a_missing_version_is_told(tmp_path):

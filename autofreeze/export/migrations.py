@@ -9,8 +9,8 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import Any
 
-from autofreeze.errors import ConfigError
 from autofreeze.export.facts import BackboneFacts, DataFacts
+from autofreeze.fileversion import version_of
 from autofreeze.modes import from_parameters
 
 Plain = dict[str, Any]
@@ -26,27 +26,9 @@ def migrated(data: Plain, *, where: str = "") -> Plain:
     Raises:
         ConfigError: The version is missing, is none, or comes from the future.
     """
-    version = _version_of(data, where)
-    for migrate in MIGRATIONS[version - 1 :]:
+    for migrate in MIGRATIONS[version_of(data, where=where) - 1 :]:
         data = migrate(data)
     return data
-
-
-def _version_of(data: Plain, where: str) -> int:
-    if "version" not in data:
-        raise ConfigError(f"version: missing; files of this autofreeze have version: {NEWEST}", where=where)
-    version = data["version"]
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise ConfigError(f"version: got {version!r}; must be a whole number, 1 to {NEWEST}", where=where)
-    if version > NEWEST:
-        writer = data["versions"].get("autofreeze") if isinstance(data.get("versions"), dict) else None
-        by = f"autofreeze {writer}" if isinstance(writer, str) else "a later autofreeze"
-        raise ConfigError(
-            f"version: got {version}; it was written by {by}, and this one reads 1 to {NEWEST}: update "
-            "autofreeze, or export the schedule again with this one",
-            where=where,
-        )
-    return version
 
 
 # Version 1: facts were kept as reports have them, and a result was only said to be confirmed.
@@ -124,6 +106,3 @@ def _is_number(value: Any) -> bool:
 
 MIGRATIONS: tuple[Callable[[Plain], Plain], ...] = (_from_1,)
 """From version 1 to 2, and so on."""
-
-NEWEST = len(MIGRATIONS) + 1
-"""The version that is written, and that everything is read as."""

@@ -14,6 +14,7 @@ from autofreeze.export.consistency import disagreements
 from autofreeze.export.facts import BackboneFacts, DataFacts
 from autofreeze.export.migrations import migrated
 from autofreeze.export.searchresult import SearchResult, finite
+from autofreeze.fileversion import FORMAT, NEWEST
 from autofreeze.phrases import capitalised, sentence
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.regime import Regime
@@ -24,17 +25,14 @@ from autofreeze.values import Value, explain
 
 Part = TypeVar("Part", bound=Value)
 
-SCHEMA_NAME: Literal["autofreeze/schedule"] = "autofreeze/schedule"
-SCHEMA_VERSION: Literal[2] = 2
-
 
 class NativeFile(Value):
     """What ``autofreeze export`` writes and ``autofreeze train`` reads."""
 
-    format: Literal["autofreeze/schedule"] = SCHEMA_NAME
+    format: Literal["autofreeze/schedule"] = FORMAT
     """What kind of file it is."""
 
-    version: Literal[2] = SCHEMA_VERSION
+    version: Literal[2] = NEWEST
     """Of the format. Older files are brought up to it as they are read."""
 
     schedule: Schedule
@@ -138,8 +136,8 @@ class NativeFile(Value):
     def from_document(cls, document: Document, *, where: str = "") -> Self:
         """Read a parsed file; see :meth:`load`."""
         data = document.data
-        if not isinstance(data, dict) or data.get("format") != SCHEMA_NAME:
-            raise ConfigError(f"no schedule file: it must begin with format: {SCHEMA_NAME}", where=where)
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise ConfigError(f"no schedule file: it must begin with format: {FORMAT}", where=where)
         data = migrated(data, where=where)
         written = data.get("schedule")
         schedule, cells = with_listed_cells(written)
