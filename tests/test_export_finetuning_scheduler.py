@@ -219,12 +219,13 @@ def fit(fitted, tmp_path):
         resumed=None,
         ckpt_path=None,
         own=None,
+        kind=None,
         **options,
     ):
         path = tmp_path / "best.yaml"
         path.write_text(schedule or texts[0].text)
         written = fitted.module_of(texts[1].text, tmp_path, "best_callback")
-        module = fitted.Classifier(
+        module = (kind or fitted.Classifier)(
             model, lambda module: written.ByLayer(module.get_submodule(attribute)), attribute
         )
         callbacks = [
@@ -299,6 +300,12 @@ def test_a_model_under_another_name_is_refused_until_its_name_is_written(case, f
 def test_steps_are_the_trainers_optimizer_steps(options, steps, case, fit):
     file, model, texts = case("gradual")
     follows(file, model, fit(model, texts, **options), steps)
+
+
+@pytest.mark.conformance
+def test_a_module_that_sets_modes_of_its_own_is_set_right_before_the_next_step(case, fit, fitted):
+    file, model, texts = case("gradual")
+    follows(file, model, fit(model, texts, kind=fitted.Hasty, val_check_interval=0.5), fitted.STEPS)
 
 
 @pytest.mark.conformance

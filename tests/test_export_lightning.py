@@ -16,6 +16,7 @@ from fitted import (  # noqa: E402 - it needs Lightning
     STEPS,
     THIRD_PARTIES,
     Classifier,
+    Hasty,
     SaveAt,
     buffers_of,
     loader,
@@ -102,6 +103,14 @@ def test_the_model_may_lie_anywhere_and_the_callbacks_in_any_order(case, tmp_pat
 def test_steps_are_the_trainers_optimizer_steps(options, steps, case, tmp_path):
     file, model, written = case("lp_ft in mid-epoch")
     follows(file, model, fit(tmp_path, model, written, **options), steps)
+
+
+def test_a_module_that_sets_modes_of_its_own_is_set_right_before_the_next_step(case, tmp_path):
+    file, model, written = case("lp_ft in mid-epoch")
+    run = trainer(tmp_path, pair(written), val_check_interval=0.5)
+    with Observer(model) as observer:
+        run.fit(Hasty(model, lambda module: written.configure_optimizers(module.model)), loader(), loader(1))
+    follows(file, model, observer.seen, STEPS)
 
 
 @pytest.mark.parametrize("step", [3, 4, 6, 9, 14])
