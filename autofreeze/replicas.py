@@ -23,7 +23,8 @@ class Replicas:
     """Which wrappers of a model there are, and what each one reduces.
 
     Does nothing in a process that takes no part in ``torch.distributed``. Wrappers are found among the living
-    objects, since a model does not know who wraps it: two looks at a switch, 0.2 s or less each.
+    objects, since a model does not know who wraps it: two looks at a switch, about 0.15 s each among 400,000
+    objects.
 
     Args:
         model: What is wrapped, alone or as a part.
