@@ -26,6 +26,8 @@ from autofreeze.export.targets.pytorch import PyTorchExporter
 from autofreeze.regime import Regime
 from autofreeze.results import CurvePoint
 from autofreeze.seeds import derive
+from autofreeze.sources.listing import digest_of_bytes
+from autofreeze.splits import hold_out, scoring_splits
 from autofreeze.training import fit
 from autofreeze.trial import Workbench
 
@@ -319,6 +321,33 @@ def test_class_folders_are_split_as_ours(backbone, odd_folders, task, tmp_path, 
     own = opened(backbone, odd_folders, tmp_path, **task)
     is_same(bench_of(odd_folders, max_bad_images=0.1, folds=1, **task), *own)
     assert "left out columns/003.png" in capsys.readouterr().err or task.get("test_share", 0.2) > 0
+
+
+def test_a_test_part_is_held_out_as_ours_whatever_is_in_it(backbone, tmp_path):
+    module = imported(made(backbone), tmp_path)
+    contents = [b"a", b"b", b"b", b"c", b"d", b"e", b"e", b"e", b"f", b"g", b"h", b"i"]
+    paths = [tmp_path / str(number) for number in range(12)]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 2, 2])
+    for module.SPLIT_SEED, module.TEST_SHARE in itertools.product(range(30), (0.0, 0.2, 0.5, 0.99)):
+        digests = [digest_of_bytes(content) for content in contents]
+        expected = hold_out(labels, digests, seed=module.SPLIT_SEED, share=module.TEST_SHARE)
+        assert module.hold_out(paths, labels).tolist() == expected.tolist()
+
+
+def test_a_fold_is_cut_as_ours_whatever_is_in_it(backbone, tmp_path):
+    module = imported(made(backbone), tmp_path)
+    rng = np.random.default_rng(0)
+    for module.SPLIT_SEED in range(60):
+        ids = np.sort(rng.choice(200, 90, replace=False))
+        labels = rng.integers(0, 9, 200)
+        labels[ids[:18]] = np.tile(np.arange(9), 2)  # two of each at least
+        (expected,) = scoring_splits(labels, ids, np.array([]), seed=module.SPLIT_SEED, folds=1)
+        train, val = module.cut(ids, labels)
+        assert (train.tolist(), val.tolist()) == (expected.train.tolist(), expected.val.tolist())
+    with pytest.raises(SystemExit, match="a class has fewer than 2 training images"):
+        module.cut(np.arange(3), np.array([0, 0, 1]))
 
 
 @pytest.mark.parametrize("task", [{}, {"resplit": True}, {"resplit": True, "split_seed": 9}])
