@@ -37,19 +37,10 @@ class FastaiExporter:
             pixels=_pixels(file),
             uses_math=schedule.curve == "cosine",
             part_of_epoch=schedule.epochs != round(schedule.epochs),
-            weights=class_weights(file),
+            weights=list(file.data.balanced_weights) if file.regime.class_weights == "balanced" else [],
             smoothing=file.regime.label_smoothing,
         )
         return (ExportedFile(self.endings[0], text),)
-
-
-def class_weights(file: NativeFile) -> list[float]:
-    """Give the weight of each class in the loss, as ``training.loss_weights`` does; none for all alike."""
-    counts = file.data.class_images
-    if file.regime.class_weights == "none" or not sum(counts):
-        return []
-    there = sum(count > 0 for count in counts)
-    return [sum(counts) / (there * count) if count else 1.0 for count in counts]
 
 
 def _pixels(file: NativeFile) -> str:
