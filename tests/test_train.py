@@ -24,7 +24,8 @@ from autofreeze.errors import AutofreezeError, ConfigError, InputError
 from autofreeze.export.native import NativeFile
 from autofreeze.export.searchresult import SearchResult
 from autofreeze.report.training import line_of, summary
-from autofreeze.retraining import train
+from autofreeze.retraining import _Telling, train
+from autofreeze.stability import Watch
 
 EPOCHS = 2
 STEPS = 4
@@ -236,6 +237,16 @@ def test_each_step_is_told(file, split_folders, tmp_path):
     assert steps == [(step, 8) for step in range(1, 9)]
 
 
+def test_who_tells_of_steps_still_watches_them():
+    told = []
+    losses = [1.0] * 10 + [100.0] * 50
+    telling, watch = _Telling(len(losses), lambda *step: told.append(step)), Watch()
+    reasons = [telling.look(step, 0, loss, (1.0,)) for step, loss in enumerate(losses)]
+    assert reasons == [watch.look(step, 0, loss, (1.0,)) for step, loss in enumerate(losses)]
+    assert any("loss spike" in reason for reason in reasons)
+    assert told[-1] == (60, 60)
+
+
 def test_a_terminal_shows_a_bar_while_steps_are_taken():
     shown = StringIO()
     display = Display(console=Console(file=shown, force_terminal=True, width=80))
@@ -334,6 +345,14 @@ def test_what_another_training_left_is_not_continued(
     with pytest.raises(ConfigError, match=r"another run; delete it to start anew \(--force does\)"):
         train(file, split_folders, out=out, **other)
     assert (out / "training.pt").read_bytes() == (broken_off / "training.pt").read_bytes()
+
+
+def test_what_a_training_on_other_classes_left_is_not_continued(file, broken_off, write_images, tmp_path):
+    for part in ("train", "val"):
+        write_images(tmp_path / "two" / part, (4, 4))
+    out = shutil.copytree(broken_off, tmp_path / "out")
+    with pytest.raises(ConfigError, match="another run"):
+        train(file, tmp_path / "two", out=out)
 
 
 def test_force_begins_anew_where_another_training_was_broken_off(file, broken_off, split_folders, tmp_path):
