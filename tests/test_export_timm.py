@@ -18,6 +18,8 @@ import timm
 import torch
 import yaml
 from exported import TABLES, Observer, follows, native_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from timm.data import create_transform
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2, optimizer_kwargs
@@ -27,9 +29,10 @@ from timm.utils import CheckpointSaver
 from autofreeze import recipes
 from autofreeze.binding import make_optimizer
 from autofreeze.export.fidelity import Fidelity
+from autofreeze.export.layerdecay import deviations, nearest, why_not
 from autofreeze.export.targets.timm import TimmExporter, runs_of, scalar, whole_ends
 from autofreeze.regime import Regime
-from autofreeze.schedule import Phase, Schedule
+from autofreeze.schedule import Phase, Schedule, round_rate
 
 EXACT = {"full, one rate"}
 REFUSED = {"one_block", "chain_thaw"}
@@ -205,6 +208,23 @@ def test_rates_are_exact_where_every_parameter_has_its_own(case, table, granular
     assert found.is_exact is exact, found.differences
     if name.startswith("mobilenet") and not exact:
         assert "2 of blocks.5's 5 parameters at 4e-3 instead of at" in found.differences[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    share=st.floats(0.2, 0.99),
+    head=st.floats(1e-6, 1.0),
+    trains=st.integers(1, 9),
+    below=st.integers(0, 4),
+    digits=st.sampled_from([2, 4, 6]),
+)
+def test_what_falls_by_layer_above_any_border_is_said_without_a_deviation(share, head, trains, below, digits):
+    share = float(f"{share:.{digits}g}")
+    rates = [None] * below + [round_rate(head * share**down) for down in range(trains)][::-1]
+    cells = {str(number): rate for number, rate in enumerate(rates)}
+    layers = {group: (number, number) for number, group in enumerate(cells)}
+    assert why_not([cells]) == []
+    assert deviations(cells, layers, nearest(cells, layers)) == []
 
 
 def test_a_table_of_six_digits_is_layer_decay_to_six_digits(case):
