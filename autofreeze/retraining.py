@@ -376,7 +376,7 @@ def _result(
         expected_views="" if expected_views == run.regime.views else expected_views,
         n_train=len(run.split.train),
         n_val=len(run.split.val),
-        found=native.result.standing if native.result else "",
+        found=native.standing if native.result else "",
         test_value=test_value,
         test_reads=test_reads,
     )
@@ -388,6 +388,7 @@ def _changes(run: _Run, native: NativeFile, full_data: bool) -> tuple[str, ...]:
     expected_views = native.curve_views or native.regime.views
     length, was = run.schedule.epochs, native.schedule.epochs
     found = {
+        "follows a schedule or regime that was edited": native.edited,
         "trains another backbone": _architecture(bench.task.model) != _architecture(native.image_task.model),
         "has other layer groups": run.schedule.groups != native.schedule.groups,
         f"takes {length:g} epochs instead of {was:g}": length != was,
@@ -400,7 +401,7 @@ def _changes(run: _Run, native: NativeFile, full_data: bool) -> tuple[str, ...]:
         ),
     }
     changed = [words for words, holds in found.items() if holds]
-    if changed[:1] == ["trains another backbone"]:
+    if "trains another backbone" in changed:
         implied = ("has other layer groups", "has other weights", "prepares images in another way")
         changed = [words for words in changed if words not in implied]
     return tuple(changed)

@@ -96,6 +96,13 @@ def test_a_pruned_trials_curve_is_compared_as_far_as_it_goes(searched, split_fol
     assert retraining.train(file, split_folders, out=tmp_path / "out").same_curve is True
 
 
+def test_an_edited_schedule_is_not_compared_with_the_trials_curve(file, split_folders, tmp_path):
+    file.write_text(file.read_text().replace("batch_size: 32", "batch_size: 16"))
+    result = retraining.train(file, split_folders, out=tmp_path / "out")
+    assert result.same_curve is None
+    assert result.changes == ("follows a schedule or regime that was edited",)
+
+
 def test_a_training_that_diverges_leaves_no_model(searched, split_folders, tmp_path):
     native = export_run(searched[1])
     phases = [

@@ -14,8 +14,10 @@ from autofreeze.documents import MAX_BYTES, parse_yaml, to_yaml
 from autofreeze.errors import ConfigError
 from autofreeze.export.exporting import export_to
 from autofreeze.export.fileschema import file_schema
+from autofreeze.export.heading import heading
 from autofreeze.export.native import NativeFile, told
 from autofreeze.export.searchresult import Estimate, SearchResult
+from autofreeze.job import settings_digest
 from autofreeze.results import CurvePoint
 
 SCHEMA = Draft202012Validator(file_schema())
@@ -114,7 +116,7 @@ LEADS = ((0, 0.09, 0.03), (2, 0.02, 0.01), (3, 0.01, 0.01))
 def test_the_winner_is_told_with_its_interval_and_its_seeds(made_result):
     won = made_result.result(*LEADS)
     assert SearchResult.of(won, won.trials[1], study="0123456789abcdef") == SearchResult(
-        study="0123456789abcdef", trial=1, metric="top1", value=0.86, val_loss=1 - 0.86, fold_values=(0.86, 0.86), n_val=400,
+        study="0123456789abcdef", trial=1, settings=settings_digest(won.trials[1].schedule, won.trials[1].regime), metric="top1", value=0.86, val_loss=1 - 0.86, fold_values=(0.86, 0.86), n_val=400,
         confirmed=True, estimate=Estimate(mean=0.84, low=0.84 - 0.02, high=0.84 + 0.02, seeds=6),
     )  # fmt: skip
 
@@ -170,6 +172,22 @@ def test_values_that_are_no_numbers_are_left_out(made_result):
 def test_the_words_say_how_sure_it_is_and_stand_on_top_of_the_file(file, result, words):
     assert result.standing == words
     assert f"# {words[0].upper()}{words[1:]}.\n" in file.model_copy(update={"result": result}).to_text()
+
+
+def test_a_schedule_that_was_edited_claims_nothing_of_what_was_found(tmp_path):
+    found = confirmed(settings=settings_digest(FILE.schedule, FILE.regime))
+    whole = FILE.model_copy(update={"result": found})
+    assert (whole.edited, whole.confirmed, whole.standing) == (False, True, found.standing)
+    path = tmp_path / "mine.yaml"
+    for before, after in (("epochs: 1.75", "epochs: 2.75"), ("batch_size: 32", "batch_size: 16")):
+        assert before in whole.to_text()
+        path.write_text(whole.to_text().replace(before, after))
+        mine = NativeFile.load(path)
+        assert (mine.edited, mine.confirmed) == (True, False)
+        assert "# Edited since it was found: what the search found is another schedule's.\n" in mine.to_text()
+        assert not any("Confirmed" in line for line in heading(mine))
+    path.write_text(whole.to_text().replace("epochs: 1.75", "epochs: 1.750"))
+    assert not NativeFile.load(path).edited
 
 
 # Edited by hand

@@ -29,11 +29,5 @@ def _origin(file: NativeFile) -> list[str]:
         f" (fingerprint {file.data.fingerprint}), images of {file.preprocessing.image_size} px.",
         f"The rates hold for {regime.optimizer}, batches of {regime.batch_size},"
         f" weight decay {regime.weight_decay:g}.",
-        _standing(file),
+        f"{capitalised(file.standing)}.",
     ]
-
-
-def _standing(file: NativeFile) -> str:
-    if file.result is None:
-        return "Suggested by rule, not searched."
-    return f"{capitalised(file.result.standing)}."

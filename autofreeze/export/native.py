@@ -15,6 +15,7 @@ from autofreeze.export.facts import BackboneFacts, DataFacts
 from autofreeze.export.migrations import migrated
 from autofreeze.export.searchresult import SearchResult, finite
 from autofreeze.fileversion import FORMAT, NEWEST
+from autofreeze.job import settings_digest
 from autofreeze.phrases import capitalised, sentence
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.regime import Regime
@@ -81,7 +82,22 @@ class NativeFile(Value):
     @property
     def confirmed(self) -> bool:
         """Whether the schedule won on fresh seeds."""
-        return self.result is not None and self.result.confirmed
+        return self.result is not None and self.result.confirmed and not self.edited
+
+    @property
+    def edited(self) -> bool:
+        """Whether schedule or regime have been edited since they were found: result and curve are others'."""
+        found = self.result.settings if self.result else ""
+        return bool(found) and found != settings_digest(self.schedule, self.regime)
+
+    @property
+    def standing(self) -> str:
+        """Say in words how good the schedule is, and how sure that is."""
+        if self.result is None:
+            return "suggested by rule, not searched"
+        if self.edited:
+            return "edited since it was found: what the search found is another schedule's"
+        return self.result.standing
 
     @property
     def image_task(self) -> Task:
@@ -119,8 +135,8 @@ class NativeFile(Value):
             if self.task is None
             else "Train by it:  autofreeze train FILE DATA"
         )
-        standing = f"{capitalised(self.result.standing)}.\n\n" if self.result else ""
-        return to_yaml(data, header=f"{sentence(self.schedule)}\n\n{self.schedule}\n\n{standing}{use}")
+        standing = f"{capitalised(self.standing)}."
+        return to_yaml(data, header=f"{sentence(self.schedule)}\n\n{self.schedule}\n\n{standing}\n\n{use}")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

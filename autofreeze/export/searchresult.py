@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from autofreeze.confirmation import Candidate
 from autofreeze.figures import shown_candidate, shown_value
+from autofreeze.job import settings_digest
 from autofreeze.phrases import counted, printable
 from autofreeze.results import StudyResult, TrialResult
 from autofreeze.scale import Direction
@@ -48,6 +49,10 @@ class SearchResult(Value):
 
     trial: int = Field(ge=0)
     """Its number in the search."""
+
+    settings: str = Field(default="", pattern="^([0-9a-f]{16})?$")
+    """Hash of schedule and regime as they were found, by which a file tells that they have been edited since;
+    empty where it is not known."""
 
     metric: str = Field(min_length=1)
     direction: Direction = "maximize"
@@ -105,6 +110,7 @@ class SearchResult(Value):
         return cls(
             study=study,
             trial=trial.number,
+            settings=settings_digest(trial.schedule, trial.regime.for_training),
             metric=result.metric,
             direction="minimize" if scale.unit == "nats" else result.direction,
             value=finite(shown_value(scale, trial)),

@@ -63,7 +63,7 @@ def _notes(file: NativeFile) -> list[str]:
             "The images of the search were no class folders: sorted into such folders, they are numbered",
             "and split otherwise than there.",
         ]
-    if file.curve and file.curve_views in ("", file.regime.for_training.views):
+    if file.curve and not file.edited and file.curve_views in ("", file.regime.for_training.views):
         lines += ["", f"Its curve in the search (train loss, val loss, {_metric(file)}), up to rounding:"]
         lines += [
             f"  epoch {point.epochs_done:g}: {point.train_loss:.5f}, "
