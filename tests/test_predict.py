@@ -167,6 +167,8 @@ def test_classes_called_anything_are_trained_and_predicted(native_file, write_im
             (data / part / old).rename(data / part / new)
     path = train(native_file, data, out=tmp_path / "out", epochs=1).model_path
     assert set(read_model(path).classes) == set(names.values())
+    beside = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert tuple(beside["label_names"]) == read_model(path).classes
     out = tmp_path / "p.csv"
     predict_to(out, path, data / "val")
     rows = rows_of(out.read_text(encoding="utf-8"))
@@ -369,7 +371,7 @@ def test_timm_and_autofreeze_load_the_model_with_its_labels_and_preprocessing(tm
     found = load_backbone(name, from_scratch=True, image_size=size, mean=(0.4, 0.5, 0.6), crop_pct=0.9)
     model = found.build(3, seed=1)
     model(torch.randn(4, 3, size, size))  # moves what follows the batches
-    path = tmp_path / "m.safetensors"
+    path = tmp_path / "model.safetensors"
     save_model(
         model, path, architecture=name, classes=("a", "b", "c"), preprocessing=found.preprocessing,
         options=found.options,
@@ -379,12 +381,16 @@ def test_timm_and_autofreeze_load_the_model_with_its_labels_and_preprocessing(tm
         said["architecture"], num_classes=said["num_classes"], checkpoint_path=str(path),
         **said.get("model_args", {}),
     )  # fmt: skip
+    shutil.copy(path.with_suffix(".json"), tmp_path / "config.json")
+    hub = timm.create_model(f"local-dir:{tmp_path}", pretrained=True)
     ours = read_model(path)
     images = torch.randn(4, 3, size, size)
     with torch.no_grad():
         expected = model.eval()(images)
         assert torch.equal(loaded.eval()(images), expected)
         assert torch.equal(ours.build()(images), expected)
+        assert torch.equal(hub.eval()(images), expected)
+    assert hub.pretrained_cfg["label_names"] == ["a", "b", "c"]
     assert ours.classes == ("a", "b", "c")
     assert ours.preprocessing == found.preprocessing
     settings = timm.data.resolve_data_config(pretrained_cfg=said["pretrained_cfg"])
