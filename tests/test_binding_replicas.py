@@ -197,6 +197,17 @@ def test_a_wrapper_made_when_all_trained_still_serves_when_all_train(tie):
 
 
 @pytest.mark.usefixtures("_group")
+def test_a_wrapper_that_looks_for_unused_parameters_does_not_reduce_what_thawed_since(tie):
+    bound = tie()
+    bound.start_epoch(0)
+    wrapper = DistributedDataParallel(bound.model, find_unused_parameters=True)
+    step_by(bound, wrapper)
+    bound.start_epoch(1)
+    with pytest.raises(ConfigError, match="was made before"):
+        step_by(bound, wrapper)
+
+
+@pytest.mark.usefixtures("_group")
 def test_a_static_graph_is_refused_when_others_train(tie):
     bound = tie()
     with warnings.catch_warnings():
