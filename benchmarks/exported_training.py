@@ -7,8 +7,8 @@ finetuning-scheduler into OUT, and trained by each on the first fold of its tria
 its command. Lightning and finetuning-scheduler run in a module as a user would write it, with the
 exported callbacks and optimizer; their loader hands out the batches that autofreeze trains on, in the same
 order and from the same head, so that curves differ by rounding alone where a trainer does the same. Ours is
-trained twice: as searches do it, frozen layers computed once, and whole in every step. The extra
-`conformance` is needed.
+trained three times: as searches do it, frozen layers computed once; whole in every step; and so with an
+AdamW that is not fused, as Lightning's users have it, which rounds otherwise. The extra `conformance` is needed.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -131,6 +132,19 @@ def ours(fold: Fold, *, engine: bool) -> list[Point]:
     return [Point(one.train_loss, one.val_loss, one.value) for one in records]
 
 
+class NotFused(torch.optim.AdamW):
+    """torch's AdamW, operation by operation."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **{**options, "fused": False})
+
+
+def not_fused(fold: Fold) -> list[Point]:
+    """Train by ``fit`` with an AdamW that is not fused."""
+    with mock.patch("torch.optim.AdamW", NotFused):
+        return ours(fold, engine=False)
+
+
 def lightning(fold: Fold, out: Path) -> list[Point]:
     """Train by the callbacks for Lightning."""
     [path] = write_files(out / "lightning_schedule.py", export_to("lightning", fold.file)[0], force=True)
@@ -225,6 +239,7 @@ def main() -> None:
     trainers: dict[str, Callable[[], list[Point]]] = {
         "autofreeze": lambda: ours(fold, engine=True),
         "autofreeze, whole in every step": lambda: ours(fold, engine=False),
+        "autofreeze, and AdamW not fused": lambda: not_fused(fold),
         "PyTorch": lambda: pytorch(fold, out, asked.data, asked.weights, asked.threads),
         "Lightning": lambda: lightning(fold, out),
         "finetuning-scheduler": lambda: finetuning_scheduler(fold, out),
