@@ -8,7 +8,8 @@ its command. Lightning and finetuning-scheduler run in a module as a user would 
 exported callbacks and optimizer; their loader hands out the batches that autofreeze trains on, in the same
 order and from the same head, so that curves differ by rounding alone where a trainer does the same. Ours is
 trained three times: as searches do it, frozen layers computed once; whole in every step; and so with an
-AdamW that is not fused, as Lightning's users have it, which rounds otherwise. The extra `conformance` is needed.
+AdamW that is not fused, as that of the exports for Lightning, which rounds otherwise. It takes the extra
+`conformance`.
 """
 
 import argparse

@@ -85,8 +85,8 @@ def _moved(schedule: Schedule) -> tuple[list[float], list[str]]:
             names = listed(schedule.groups[column] for column in sorted(fresh))
             when = f"after {_epochs(ends[number])}" if ends[number] else "from the start"
             moved.append(f"{names} {when} instead of {said:g}")
-        if number:
-            ends[number] = max(ends[number], ends[number - 1])
+            ends[:number] = [min(end, ends[number]) for end in ends[:number]]
+            ends[number:] = [max(end, ends[number]) for end in ends[number:]]
     return ends, moved
 
 
