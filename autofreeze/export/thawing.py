@@ -72,14 +72,15 @@ def thaw_only(schedule: Schedule) -> tuple[Schedule, tuple[str, ...]]:
 
 def _moved(schedule: Schedule) -> tuple[list[float], list[str]]:
     """Move first thaws to whole epochs: where each row ends then, in epochs, and what has been moved."""
-    ends = _ends(schedule)
-    latest = math.ceil(ends[-1]) - 1
+    own = _ends(schedule)
+    ends = list(own)
+    latest = math.ceil(own[-1]) - 1
     moved = []
     trained = _trains(schedule.phases[0])
     for number, phase in enumerate(schedule.phases[1:]):
         fresh = _trains(phase) - trained
         trained |= fresh
-        said = ends[number]
+        said = own[number]
         if fresh and said != round(said):
             ends[number] = float(min(math.floor(said + 0.5), latest))
             names = listed(schedule.groups[column] for column in sorted(fresh))
