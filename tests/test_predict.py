@@ -309,6 +309,7 @@ def test_a_file_that_exists_is_not_overwritten(model, split_folders, tmp_path, c
     assert out.read_text() == "mine"
     assert main([*given, "--force"]) == 0
     assert len(rows_of(out.read_text())) == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
     with pytest.raises(ConfigError, match="is a folder"):
         predict_to(tmp_path, model, split_folders)
 

@@ -271,7 +271,7 @@ def test_elsewhere_steps_are_a_line_every_ten_seconds(monkeypatch):
 # Broken off and continued
 
 
-@pytest.mark.parametrize("step", [2, 5, 8], ids=["first epoch", "second epoch", "last step"])
+@pytest.mark.parametrize("step", [2, 6], ids=["first epoch", "second epoch"])
 def test_a_training_broken_off_within_an_epoch_goes_on_to_the_same_bits(
     file, trained, split_folders, tmp_path, step
 ):
@@ -398,19 +398,16 @@ def test_force_replaces_a_model_only_when_the_new_one_is_whole(file, trained, sp
     assert {path.name for path in out.iterdir()} == {"model.safetensors", "model.json"}
 
 
-@pytest.mark.parametrize("room", [4_000, 100_000], ids=["for no checkpoint", "for the first checkpoint"])
-def test_a_disk_that_is_full_is_told_and_what_was_trained_is_not_lost(
-    file, trained, split_folders, tmp_path, room
-):
+def test_a_disk_that_is_full_is_told_and_what_was_trained_is_not_lost(file, trained, split_folders, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # the first checkpoint, not the second
     try:
         with pytest.raises(AutofreezeError, match=r"cannot be written to \(File too large\); make room"):
             train(file, split_folders, out=tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     left = [path.name for path in (tmp_path / "out").iterdir()]
-    assert left == ([] if room < 100_000 else ["training.pt"])
+    assert left == ["training.pt"]
     assert same_bits(train(file, split_folders, out=tmp_path / "out"), trained)
 
 
