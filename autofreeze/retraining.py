@@ -239,6 +239,9 @@ def _schedule(
             f"the schedule is carried over from {native.image_task.model} to {bench.task.model}:",
             *(f"  {line}" for line in mapping_words(*sides)),
         ]
+        if not same:
+            size = bench.backbone.preprocessing.image_size
+            lines.append(f"{bench.task.model}: {bench.backbone.source}, images of {size} px")
         schedule = mapped(*sides)
     return schedule if epochs is None else schedule.scaled(epochs), lines
 

@@ -206,6 +206,7 @@ def test_another_backbone_takes_the_schedule_over_and_what_became_of_the_groups_
     )  # fmt: skip
     assert lines[0] == "the schedule is carried over from test_resnet to test_vit:"
     assert any("head <- head" in line for line in lines)
+    assert lines[-1] == "test_vit: random weights, images of 32 px"
     assert [sum(rate is not None for rate in record.rates) for record in told] == [1, 2]
     assert result.changes[0] == "trains another backbone"
     beside = json.loads((tmp_path / "out" / "model.json").read_text())
@@ -457,6 +458,7 @@ def test_the_command_takes_every_option(file, split_folders, tmp_path, capsys):
     assert "carried over from test_resnet to test_vit" in errors
     assert "training on all 39 images that are not of the test split" in errors
     assert "test top1" in output
+    assert f"predict by it:  autofreeze predict {out} IMAGES" in output
     assert json.loads((out / "model.json").read_text())["pretrained_cfg"]["input_size"] == [3, 48, 48]
     assert main(given) == 2
     assert "exists already; --force overwrites it" in capsys.readouterr().err

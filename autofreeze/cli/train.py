@@ -1,5 +1,6 @@
 """``autofreeze train``: a model trained by a file."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,3 +112,4 @@ def train_by(file: Path, data: str | Path, out: Path, task: dict[str, Any], **as
             typer.echo(f"broken off after epoch {done[-1]:g}; the same command goes on from there", err=True)
         raise
     typer.echo(summary(result))
+    typer.echo(f"predict by it:  autofreeze predict {shlex.quote(str(out))} IMAGES")
