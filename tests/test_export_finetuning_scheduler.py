@@ -184,7 +184,8 @@ def test_the_file_names_every_parameter_when_it_thaws(table, case):
         for thaw in thaws_of(thaw_only(file.schedule)[0])
     ]
     assert thawed == expected
-    assert all(isinstance(phase["lr"], float) for phase in [*schedule.values()][1:])
+    later = list(zip(schedule.values(), thaws_of(thaw_only(file.schedule)[0]), strict=True))[1:]
+    assert all(phase["lr"] == [*thaw.lrs.values()][-1] for phase, thaw in later)
     assert "lr" not in schedule[0]
     assert [*schedule.values()][-1]["max_transition_epoch"] == math.ceil(file.schedule.epochs)
 
@@ -192,6 +193,20 @@ def test_the_file_names_every_parameter_when_it_thaws(table, case):
 def test_small_rates_are_numbers_to_yaml_too(case):
     schedule = recipes.lp_ft(GROUPS, 2, warmup_epochs=1, head_lr=1e-4, rates="one", backbone_ratio=0.1)
     assert yaml.safe_load(case(schedule)[2][0].text)[1]["lr"] == 1e-5
+
+
+def test_a_module_is_not_taken_for_one_whose_name_begins_alike(case):
+    file, _, _ = case("linear_probe")
+    groups = {"body": ("blocks.1.weight", "pos"), "head": ("blocks.10.weight", "pos_head")}
+    schedule = recipes.lp_ft(tuple(groups), 2, warmup_epochs=1, head_lr=1e-3)
+    facts = file.backbone.model_copy(update={"groups": groups, "modes": {"": "head"}})
+    texts = EXPORTER.write(file.model_copy(update={"backbone": facts, "schedule": schedule}))
+    names = [f"model.{name}" for group in groups.values() for name in group]
+    matched = [
+        [name for name in names if any(re.match(pattern, name) for pattern in phase["params"])]
+        for phase in yaml.safe_load(texts[0].text).values()
+    ]
+    assert matched == [names[2:], names[:2]]
 
 
 def test_names_that_are_no_plain_text_are_read_back(case):
