@@ -21,7 +21,7 @@ def predict(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="IMAGES...",
+            metavar="IMAGES",
             help="Files or folders, searched to any depth; also what DATA of a training may be.",
             show_default=False,
         ),
