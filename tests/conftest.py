@@ -28,10 +28,12 @@ def session_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(session_cache, monkeypatch):
-    """No test reads or writes the cache of whoever runs it."""
-    monkeypatch.setenv("AUTOFREEZE_CACHE", str(session_cache))
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(session_cache):
+    """No test, and nothing that several tests share, reads or writes the cache of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

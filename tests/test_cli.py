@@ -59,12 +59,10 @@ def refused(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def searched(split_folders, tmp_path_factory, session_cache):
+def searched(split_folders, tmp_path_factory):
     """A run folder with one trial of one epoch."""
     out = tmp_path_factory.mktemp("cli") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        assert main(["search", str(split_folders), *SEARCH, "--epochs", "1", "--out", str(out)]) == 0
+    assert main(["search", str(split_folders), *SEARCH, "--epochs", "1", "--out", str(out)]) == 0
     return out
 
 

@@ -174,14 +174,12 @@ def test_the_error_of_a_lead_counts_images_that_two_schedules_classify_different
 
 
 @pytest.fixture(scope="module")
-def short_run(tmp_path_factory, session_cache):
+def short_run(tmp_path_factory):
     """The demonstration with 2 trials of 1 epoch on 1 fold, one seed."""
     from autofreeze.demo.demonstration import demonstrate
 
     out = tmp_path_factory.mktemp("demo") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        return out, demonstrate(out, trials=2, epochs=1, folds=1, seeds=1)
+    return out, demonstrate(out, trials=2, epochs=1, folds=1, seeds=1)
 
 
 def test_the_demonstration_ends_with_a_schedule_a_report_and_files(short_run):

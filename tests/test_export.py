@@ -16,15 +16,13 @@ from autofreeze.values import digest_of
 
 
 @pytest.fixture(scope="module")
-def searched(split_folders, tmp_path_factory, session_cache):
+def searched(split_folders, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        result = api.search(
-            split_folders, "test_resnet", out=out, trials=4, epochs=2, space="quick", device="cpu",
-            from_scratch=True, image_size=32, mean=(0.4, 0.5, 0.6), metric="balanced_accuracy",
-            confirm=0,
-        )  # fmt: skip
+    result = api.search(
+        split_folders, "test_resnet", out=out, trials=4, epochs=2, space="quick", device="cpu",
+        from_scratch=True, image_size=32, mean=(0.4, 0.5, 0.6), metric="balanced_accuracy",
+        confirm=0,
+    )  # fmt: skip
     return result, out
 
 

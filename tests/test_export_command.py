@@ -21,15 +21,13 @@ PAIRS = [exporter.name for exporter in EXPORTERS if len(exporter.endings) > 1]
 
 
 @pytest.fixture(scope="module")
-def searched(split_folders, tmp_path_factory, session_cache):
+def searched(split_folders, tmp_path_factory):
     """A run folder with two trials: a linear probe, and everything at one rate."""
     out = tmp_path_factory.mktemp("export") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        api.search(
-            split_folders, "test_resnet", out=out, trials=2, epochs=1, device="cpu", from_scratch=True,
-            image_size=32, confirm=0,
-        )  # fmt: skip
+    api.search(
+        split_folders, "test_resnet", out=out, trials=2, epochs=1, device="cpu", from_scratch=True,
+        image_size=32, confirm=0,
+    )  # fmt: skip
     return out
 
 

@@ -370,14 +370,12 @@ def test_a_part_may_be_called_valid_and_be_missing(backbone, split_folders, tmp_
 
 
 @pytest.fixture(scope="module")
-def searched(split_folders, tmp_path_factory, session_cache):
+def searched(split_folders, tmp_path_factory):
     out = tmp_path_factory.mktemp("searched") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        result = api.search(
-            split_folders, "test_resnet", out=out, trials=2, epochs=2, space="quick", device="cpu",
-            from_scratch=True, image_size=32, confirm=0, threads=1,
-        )  # fmt: skip
+    result = api.search(
+        split_folders, "test_resnet", out=out, trials=2, epochs=2, space="quick", device="cpu",
+        from_scratch=True, image_size=32, confirm=0, threads=1,
+    )  # fmt: skip
     return result, out
 
 

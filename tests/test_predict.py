@@ -27,15 +27,7 @@ from autofreeze.retraining import train
 
 
 @pytest.fixture(scope="module")
-def one_cache(session_cache):
-    """The tests' own cache, for what is trained once for all tests of this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        yield
-
-
-@pytest.fixture(scope="module")
-def trained(backbone, split_folders, tmp_path_factory, one_cache):
+def trained(backbone, split_folders, tmp_path_factory):
     """A model trained on the images of train/: its file, and the records of its epochs."""
     found = backbone()
     schedule = recipes.full(found.groups.names, 3, head_lr=4e-3)

@@ -42,12 +42,10 @@ def untimed(record):
 
 
 @pytest.fixture(scope="module")
-def unbroken(class_folders, tmp_path_factory, session_cache):
+def unbroken(class_folders, tmp_path_factory):
     """A search of ten trials: (result, folder)."""
     out = tmp_path_factory.mktemp("search") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        return api.search(class_folders, out=out, trials=10, **GIVEN), out
+    return api.search(class_folders, out=out, trials=10, **GIVEN), out
 
 
 def test_a_search_finds_a_best_schedule_and_keeps_everything(unbroken):

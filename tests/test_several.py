@@ -39,12 +39,10 @@ def data(write_images, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def searched(data, tmp_path_factory, session_cache):
+def searched(data, tmp_path_factory):
     """A search on both: (summary, folder)."""
     out = tmp_path_factory.mktemp("several") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        return api.search_all(data, out=out, **GIVEN), out
+    return api.search_all(data, out=out, **GIVEN), out
 
 
 def scores(result):

@@ -133,16 +133,14 @@ class Looking(Display):
 
 
 @pytest.fixture(scope="module")
-def several(write_images, tmp_path_factory, session_cache):
+def several(write_images, tmp_path_factory):
     """A search on two data sets: (folder, what was seen meanwhile)."""
     root = tmp_path_factory.mktemp("several")
     data = [
         write_images(root / name, (12, 12, 12), first=first) for name, first in (("cats", 0), ("dogs", 500))
     ]
     looking = Looking(root / "run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        api.search_all(data, out=root / "run", trials=1, display=looking, **GIVEN)
+    api.search_all(data, out=root / "run", trials=1, display=looking, **GIVEN)
     return root / "run", looking.seen
 
 

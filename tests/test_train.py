@@ -57,22 +57,14 @@ def file(native, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def one_cache(session_cache):
-    """The tests' own cache, for what is trained once for all tests of this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOFREEZE_CACHE", str(session_cache))
-        yield
-
-
-@pytest.fixture(scope="module")
-def trained(native, split_folders, tmp_path_factory, one_cache):
+def trained(native, split_folders, tmp_path_factory):
     """What the file gives when nothing breaks off: the result, and the folder."""
     folder = tmp_path_factory.mktemp("trained")
     return train(written(folder / "best.yaml", native), split_folders, out=folder / "out")
 
 
 @pytest.fixture(scope="module")
-def broken_off(native, split_folders, tmp_path_factory, one_cache):
+def broken_off(native, split_folders, tmp_path_factory):
     """The folder that the same training leaves when it is broken off in its second epoch."""
     folder = tmp_path_factory.mktemp("broken")
     file = written(folder / "best.yaml", native)
