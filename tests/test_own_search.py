@@ -185,7 +185,7 @@ def test_the_traceback_of_a_failure_is_kept(tmp_path):
         ({"metric": ""}, "metric: got ''"),
         ({"space": "nowhere"}, "no search space is called 'nowhere'"),
     ],
-    ids=str,
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else given,
 )
 def test_what_is_given_wrong_is_told_before_anything_is_written(given, words, tmp_path):
     with pytest.raises(ConfigError) as caught:
