@@ -23,6 +23,11 @@ def pytest_addoption(parser):
     parser.addoption("--renew-page", action="store_true", help="write the tables of docs/exports.md anew")
 
 
+def pytest_collection_modifyitems(items):
+    """The session of the README takes minutes: where files are shared out to processes, it begins first."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
