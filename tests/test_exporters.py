@@ -305,7 +305,7 @@ def tables_of(found):
                 reasons.setdefault((name, difference), []).append(table)
     lines += ["", "| target | what differs, or why it is refused | schedules |", "|---|---|---|"]
     order = sorted(reasons, key=lambda key: NAMES.index(key[0]))
-    lines += [f"| {name} | {text} | {', '.join(reasons[name, text])} |" for name, text in order]
+    lines += [f"| {name} | {text} | {'; '.join(reasons[name, text])} |" for name, text in order]
     return "\n".join(lines)
 
 
