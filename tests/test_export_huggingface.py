@@ -13,6 +13,7 @@ from exported import TABLES, Observer, follows, native_of
 from torch.nn import functional as F
 
 from autofreeze.binding import BoundSchedule, Columns
+from autofreeze.export.exporting import assess
 from autofreeze.export.fidelity import Fidelity
 from autofreeze.export.targets.huggingface import HuggingFaceExporter
 from autofreeze.regime import Regime
@@ -50,7 +51,7 @@ def made(backbone, name="test_resnet", table="lp_ft", **changes):
 
 
 def test_a_schedule_of_ones_own_training_is_refused(backbone):
-    assessment = HuggingFaceExporter().assess(made(backbone).model_copy(update={"task": None}))
+    assessment = assess(HuggingFaceExporter(), made(backbone).model_copy(update={"task": None}))
     assert assessment.fidelity is Fidelity.REFUSED
 
 

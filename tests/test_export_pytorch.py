@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from autofreeze import api
 from autofreeze.backbone import load_backbone
 from autofreeze.binding import Columns
+from autofreeze.export.exporting import assess
 from autofreeze.export.fidelity import Fidelity
 from autofreeze.export.run import export_run
 from autofreeze.export.targets.pytorch import PyTorchExporter
@@ -72,7 +73,7 @@ def on_task(file, **changes):
 
 
 def test_a_schedule_of_ones_own_training_is_refused(backbone):
-    assessment = PyTorchExporter().assess(made(backbone).model_copy(update={"task": None}))
+    assessment = assess(PyTorchExporter(), made(backbone).model_copy(update={"task": None}))
     assert assessment.fidelity is Fidelity.REFUSED
     assert "Schedule.load" in assessment.differences[0]
 

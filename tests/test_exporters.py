@@ -14,7 +14,7 @@ from exported import TABLES, native_of
 from autofreeze import recipes
 from autofreeze.errors import ConfigError
 from autofreeze.export import exporting
-from autofreeze.export.exporting import assessments, export_to, exporter_of, write_files
+from autofreeze.export.exporting import assess, assessments, export_to, exporter_of, write_files
 from autofreeze.export.fidelity import Assessment, Fidelity
 from autofreeze.export.native import NativeFile
 from autofreeze.export.targets import EXPORTERS
@@ -52,7 +52,7 @@ def fine_file(backbone):
 
 
 def written(exporter, file):
-    return exporter.write(file) if exporter.assess(file).fidelity is not Fidelity.REFUSED else ()
+    return exporter.write(file) if assess(exporter, file).fidelity is not Fidelity.REFUSED else ()
 
 
 def python_of(files):
@@ -84,7 +84,7 @@ def test_names_differ_and_each_is_found_by_its_own():
 @EVERY_TARGET
 @EVERY_TABLE
 def test_a_target_says_it_exactly_or_gives_every_reason(exporter, table, file_of):
-    found = exporter.assess(file_of(table))
+    found = assess(exporter, file_of(table))
     assert found.is_exact == (not found.differences)
     assert all(reason[0].islower() or reason[0].isdigit() for reason in found.differences), found.differences
     assert all(len(reason) > 20 and not reason.endswith(".") for reason in found.differences)
@@ -95,7 +95,7 @@ def test_a_target_says_it_exactly_or_gives_every_reason(exporter, table, file_of
 @EVERY_TABLE
 def test_the_same_file_gives_the_same_answer_and_the_same_texts(exporter, table, file_of):
     one, other = file_of(table), file_of(table)
-    assert exporter.assess(one) == exporter.assess(other)
+    assert assess(exporter, one) == assess(exporter, other)
     assert written(exporter, one) == written(exporter, other)
 
 
@@ -108,7 +108,7 @@ def test_what_is_written_has_the_endings_that_were_said_and_tells_what_differs(e
     assert tuple(file.ending for file in files) == exporter.endings
     assert all(file.text.endswith("\n") and "\r" not in file.text for file in files)
     flowing = re.sub(r"\s*\n#?\s*", " ", files[0].text)
-    for difference in exporter.assess(file_of(table)).differences:
+    for difference in assess(exporter, file_of(table)).differences:
         assert difference in flowing
 
 
@@ -116,7 +116,7 @@ def test_what_is_written_has_the_endings_that_were_said_and_tells_what_differs(e
 @EVERY_TABLE
 def test_what_is_not_exact_is_written_only_when_asked(exporter, table, file_of):
     file = file_of(table)
-    found = exporter.assess(file)
+    found = assess(exporter, file)
     if found.is_exact:
         assert export_to(exporter.name, file) == (exporter.write(file), found)
         return
@@ -137,7 +137,7 @@ def test_what_is_not_exact_is_written_only_when_asked(exporter, table, file_of):
 )
 def test_every_regime_is_answered_too(exporter, regime, file_of):
     file = file_of("full, one rate", regime=regime)
-    assert isinstance(exporter.assess(file), Assessment)
+    assert isinstance(assess(exporter, file), Assessment)
     written(exporter, file)
 
 
@@ -146,7 +146,7 @@ def test_the_table_is_read_back_from_what_was_written(exporter, file_of, tmp_pat
     """Targets with words of their own are read by their consumers, in their own tests."""
     for table in TABLES:
         file = file_of(table)
-        if not exporter.assess(file).is_exact:
+        if not assess(exporter, file).is_exact:
             continue
         files = exporter.write(file)
         if exporter.name in ("yaml", "json"):
@@ -165,7 +165,7 @@ def test_the_table_is_read_back_from_what_was_written(exporter, file_of, tmp_pat
 @EVERY_TARGET
 def test_a_training_of_ones_own_has_no_model_to_write_down(exporter, file_of):
     own = file_of("lp_ft").model_copy(update={"task": None})
-    found = exporter.assess(own)
+    found = assess(exporter, own)
     if exporter.name in ("yaml", "json"):
         assert found.is_exact
     else:

@@ -37,8 +37,13 @@ class Exporter(Protocol):
         """Endings of the files that :meth:`write` gives, the one that a user asks for first."""
         ...
 
+    @property
+    def takes_own(self) -> bool:
+        """Whether it also writes down what was found with a training of the user's own, of unknown model."""
+        ...
+
     def assess(self, file: NativeFile, /) -> Assessment:
-        """Say how truly the target can express the file's schedule and regime."""
+        """Say how truly the target can express the file's schedule and regime; the file is one it takes."""
         ...
 
     def write(self, file: NativeFile, /) -> tuple[ExportedFile, ...]:

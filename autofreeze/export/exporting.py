@@ -7,7 +7,7 @@ from autofreeze.documents import write_text
 from autofreeze.errors import ConfigError
 from autofreeze.export.exporter import ExportedFile, Exporter
 from autofreeze.export.fidelity import Assessment, Fidelity
-from autofreeze.export.native import NativeFile
+from autofreeze.export.native import FOUND_BY_OWN, NativeFile
 from autofreeze.export.targets import EXPORTERS
 from autofreeze.values import did_you_mean
 
@@ -24,9 +24,16 @@ def exporter_of(target: str) -> Exporter:
     return EXPORTERS[names.index(target)]
 
 
+def assess(exporter: Exporter, file: NativeFile) -> Assessment:
+    """Ask a target how truly it can express a file; most know no other models than timm's."""
+    if file.task is None and not exporter.takes_own:
+        return Assessment.refused(FOUND_BY_OWN)
+    return exporter.assess(file)
+
+
 def assessments(file: NativeFile) -> tuple[tuple[Exporter, Assessment], ...]:
     """Ask every target how truly it can express a file."""
-    return tuple((exporter, exporter.assess(file)) for exporter in EXPORTERS)
+    return tuple((exporter, assess(exporter, file)) for exporter in EXPORTERS)
 
 
 def export_to(
@@ -46,7 +53,7 @@ def export_to(
         ConfigError: The target is unknown, or cannot express the schedule: all reasons are told.
     """
     exporter = exporter_of(target)
-    assessment = exporter.assess(file)
+    assessment = assess(exporter, file)
     if assessment.fidelity is Fidelity.REFUSED:
         raise ConfigError(assessment.differences, where=f"{target} cannot express this schedule")
     if not assessment.is_exact and not approximate:

@@ -26,6 +26,12 @@ from autofreeze.values import Value, explain
 
 Part = TypeVar("Part", bound=Value)
 
+FOUND_BY_OWN = (
+    "the schedule was found with a training of your own, whose model and loop nobody else knows; train by it "
+    "there, with autofreeze.Schedule.load(FILE)"
+)
+"""Why a file without a task serves nothing but :meth:`Schedule.load`."""
+
 
 class NativeFile(Value):
     """What ``autofreeze export`` writes and ``autofreeze train`` reads."""
@@ -107,10 +113,7 @@ class NativeFile(Value):
             ConfigError: The schedule was found with a training of the user's own.
         """
         if self.task is None:
-            raise ConfigError(
-                "the schedule was found with a training of your own; train by it there, with "
-                "autofreeze.Schedule.load(FILE)"
-            )
+            raise ConfigError(FOUND_BY_OWN)
         return self.task
 
     @property
@@ -120,8 +123,9 @@ class NativeFile(Value):
         Raises:
             ConfigError: The schedule was found with a training of the user's own.
         """
-        assert self.image_task
-        return self.backbone.preprocessing  # type: ignore[return-value]
+        if self.backbone.preprocessing is None:
+            raise ConfigError(FOUND_BY_OWN)
+        return self.backbone.preprocessing
 
     def to_plain(self) -> dict[str, Any]:
         """Give the file as plain data for YAML and JSON, each cell under the name of its group."""

@@ -41,7 +41,8 @@ def open_source(source: str | Path, *, dataset: str | None = None, trial: int | 
             )
         return Source(NativeFile.load(source))
     folder = folder_of(source, dataset)
-    return Source(export_run(folder, trial=trial), _remarks(read_report(folder)))
+    result = read_report(folder)
+    return Source(_native_of(folder, result, trial), _remarks(result))
 
 
 def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFile:
@@ -51,16 +52,19 @@ def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFil
         RunFolderError: There is no report.
         ConfigError: The trial does not exist, or none was completed.
     """
-    result = read_report(run_folder)
+    return _native_of(Path(run_folder), read_report(run_folder), trial)
+
+
+def _native_of(run_folder: Path, result: StudyResult, trial: int | None) -> NativeFile:
     chosen = _choose(result, trial)
     origin = chosen.same_as if chosen.same_as is not None else chosen.number
-    records = read_records(Path(run_folder)).get((origin, 0), [])
+    records = read_records(run_folder).get((origin, 0), [])
     own = curves_of({0: records}, chosen.member)[0]
     curve = curve_of(own)
     if result.kind == "own":
         shown = [point.model_copy(update={"value": result.scale.shown(point.value)}) for point in curve]
         curve = tuple(shown)
-    return native_file(result, chosen, curve, study=_study_of(Path(run_folder)))
+    return native_file(result, chosen, curve, study=_study_of(run_folder))
 
 
 def _study_of(run_folder: Path) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from autofreeze.errors import DataError
 from autofreeze.sources import list_source
 from autofreeze.sources.folder import IMAGE_SUFFIXES
-from autofreeze.sources.listing import Images, first, path_key
+from autofreeze.sources.listing import Files, Images, first, path_key
 
 SUFFIXES = (
     *IMAGE_SUFFIXES,
@@ -44,19 +44,6 @@ class Unlabelled:
         """Open an image; use it as a context manager. Threads may call it at once."""
         source = bisect_right(self.starts, image) - 1
         return self.sources[source].open(image - self.starts[source])
-
-
-@dataclass(frozen=True, slots=True)
-class _Paths:
-    """Files by their paths."""
-
-    paths: tuple[str, ...]
-
-    def open(self, image: int) -> Image.Image:
-        return Image.open(self.paths[image])
-
-    def digest(self, image: int) -> str:
-        raise NotImplementedError
 
 
 def list_unlabelled(given: Sequence[str | os.PathLike[str]]) -> Unlabelled:
@@ -102,7 +89,7 @@ def list_unlabelled(given: Sequence[str | os.PathLike[str]]) -> Unlabelled:
             found = [str(path)]
         fresh = tuple(name for name in found if name not in seen)
         seen.update(dict.fromkeys(fresh))
-        add(fresh, _Paths(fresh))
+        add(fresh, Files(Path(), fresh))
     if not given:
         problems.append("no images given; name files or folders")
     if problems:

@@ -16,13 +16,10 @@ class FastaiExporter:
     name = "fastai"
     title = "fastai 2.8: splitter, schedule and callback"
     endings = (".py",)
+    takes_own = False
 
-    def assess(self, file: NativeFile, /) -> Assessment:
+    def assess(self, _file: NativeFile, /) -> Assessment:
         """Exact with the callback; the images and their views are those of the user's ``DataLoaders``."""
-        if file.task is None:
-            return Assessment.refused(
-                "the schedule was found with a training of your own; what is written splits a timm model"
-            )
         return Assessment(fidelity=Fidelity.WITH_CALLBACK)
 
     def write(self, file: NativeFile, /) -> tuple[ExportedFile, ...]:

@@ -8,8 +8,8 @@ from autofreeze.export.code import render
 from autofreeze.export.exporter import ExportedFile
 from autofreeze.export.fidelity import Assessment, Fidelity
 from autofreeze.export.heading import heading
+from autofreeze.export.images import images_of
 from autofreeze.export.native import NativeFile
-from autofreeze.export.targets.lightning import images
 from autofreeze.export.thawing import Thaw, thaw_only, thaws_of
 from autofreeze.modes import outermost
 from autofreeze.phrases import listed, printable
@@ -26,14 +26,10 @@ class FinetuningSchedulerExporter:
     name = "finetuning-scheduler"
     title = "finetuning-scheduler 2.14: schedule and callbacks"
     endings = (".yaml", "_callback.py")
+    takes_own = False
 
     def assess(self, file: NativeFile, /) -> Assessment:
         """Exact where groups thaw as an epoch begins and stay so; any rates."""
-        if file.task is None:
-            return Assessment.refused(
-                "the schedule was found with a training of your own; its groups are no layers of a timm "
-                "model, so there are no parameters that could be named"
-            )
         _, differences = thaw_only(file.schedule)
         return Assessment.of(list(differences), exact=Fidelity.WITH_CALLBACK)
 
@@ -49,7 +45,7 @@ class FinetuningSchedulerExporter:
             differences=differences,
             thaws=len(thaws) > 1,
             epochs=epochs,
-            images=images(file),
+            images=images_of(file),
         )
         texts = (_schedule(file, differences, thaws, epochs), code)
         return tuple(ExportedFile(*pair) for pair in zip(self.endings, texts, strict=True))

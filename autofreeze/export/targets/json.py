@@ -13,6 +13,7 @@ class JsonExporter:
     name = "json"
     title = "native file as JSON, for programs"
     endings = (".json",)
+    takes_own = True
 
     def assess(self, _file: NativeFile, /) -> Assessment:
         """Exact: it is the schedule."""

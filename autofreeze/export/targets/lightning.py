@@ -2,9 +2,10 @@
 
 import math
 
-from autofreeze.export.code import literal, render
+from autofreeze.export.code import render
 from autofreeze.export.exporter import ExportedFile
 from autofreeze.export.fidelity import Assessment, Fidelity
+from autofreeze.export.images import images_of
 from autofreeze.export.native import NativeFile
 
 
@@ -18,28 +19,14 @@ class LightningExporter:
     name = "lightning"
     title = "Lightning 2.6: two callbacks, the schedule and what keeps it still"
     endings = (".py",)
+    takes_own = False
 
-    def assess(self, file: NativeFile, /) -> Assessment:
+    def assess(self, _file: NativeFile, /) -> Assessment:
         """Exact for every schedule of a search on images: rates and freezing follow optimizer steps."""
-        if file.task is None:
-            return Assessment.refused(
-                "the schedule was found with a training of your own; its groups are no layers of a timm "
-                "model, so there is nothing that callbacks could freeze"
-            )
         return Assessment(fidelity=Fidelity.WITH_CALLBACK)
 
     def write(self, file: NativeFile, /) -> tuple[ExportedFile, ...]:
         """Write the callbacks."""
         epochs = math.ceil(file.schedule.epochs)
-        text = render("lightning.py.j2", file, epochs=epochs, images=images(file))
+        text = render("lightning.py.j2", file, epochs=epochs, images=images_of(file))
         return (ExportedFile(self.endings[0], text),)
-
-
-def images(file: NativeFile) -> str:
-    """Say what the search showed its model, for a docstring."""
-    pixels = file.preprocessing
-    views = file.regime.for_training.views + (f", erase {file.regime.erase:g}" if file.regime.erase else "")
-    return (
-        f"Images of the search: {pixels.image_size} px, views {views},\n"
-        f"mean {literal(list(pixels.mean))}, std {literal(list(pixels.std))}."
-    )

@@ -19,14 +19,10 @@ class PyTorchExporter:
     name = "pytorch"
     title = "one Python script, with torch and timm alone"
     endings = (".py",)
+    takes_own = False
 
-    def assess(self, file: NativeFile, /) -> Assessment:
+    def assess(self, _file: NativeFile, /) -> Assessment:
         """Exact for every schedule of a search on images."""
-        if file.task is None:
-            return Assessment.refused(
-                "the schedule was found with a training of your own, whose model and loop this file does not "
-                "know; train by it there, with autofreeze.Schedule.load(FILE)"
-            )
         return Assessment(fidelity=Fidelity.EXACT)
 
     def write(self, file: NativeFile, /) -> tuple[ExportedFile, ...]:

@@ -30,6 +30,7 @@ class TimmExporter:
     name = "timm"
     title = "timm 1.0 train.py: options, and a script of the runs"
     endings = (".yaml", ".sh")
+    takes_own = False
 
     def assess(self, file: NativeFile, /) -> Assessment:
         """Compare with what timm's options make of each parameter, to the six digits of a table's rates."""
@@ -198,8 +199,6 @@ def _views(file: NativeFile) -> Options:
 
 
 def _refusals(file: NativeFile) -> list[str]:
-    if file.task is None:
-        return ["the schedule was found with a training of your own; timm's train.py makes the model itself"]
     schedule = file.schedule.canonical()
     rows = [dict(zip(schedule.groups, phase.lrs, strict=True)) for phase in schedule.phases]
     reasons = why_not(rows)

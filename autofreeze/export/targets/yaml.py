@@ -11,6 +11,7 @@ class YamlExporter:
     name = "yaml"
     title = "native file, for autofreeze train and Schedule.load"
     endings = (".yaml",)
+    takes_own = True
 
     def assess(self, _file: NativeFile, /) -> Assessment:
         """Exact: it is the schedule."""
