@@ -17,9 +17,7 @@ from autofreeze.display import Display
 from autofreeze.forecast import forecast
 from autofreeze.imagescoring import FreshImageScoring, ImageScoring
 from autofreeze.job import EpochRecord, Job
-from autofreeze.layers import module_groups, spared_by_timm, timm_layers
 from autofreeze.metrics import effective_images
-from autofreeze.modes import brief
 from autofreeze.plan import Plan
 from autofreeze.provenance import machine
 from autofreeze.regime import Regime
@@ -194,7 +192,6 @@ def data_facts(bench: Workbench) -> dict[str, Any]:
 def backbone_facts(bench: Workbench) -> dict[str, Any]:
     """Collect what a report and an exported file say of the backbone."""
     backbone = bench.backbone
-    model = bench.build_model(0)
     return {
         "model": backbone.name,
         "source": backbone.source,
@@ -203,8 +200,6 @@ def backbone_facts(bench: Workbench) -> dict[str, Any]:
         "preprocessing": backbone.preprocessing.model_dump(mode="json"),
         "preprocessing_from": dict(backbone.preprocessing_from),
         "groups": {group.name: list(group.parameters) for group in backbone.groups.groups},
-        "modes": brief(module_groups(model, backbone.groups), backbone.groups.names),
-        "timm_layers": {group: list(at) for group, at in timm_layers(model, backbone.groups).items()},
-        "spared_by_timm": list(spared_by_timm(model)),
+        **bench.layer_facts,
         "work_shares": list(backbone.groups.work_shares),
     }

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -88,6 +88,11 @@ class Schedule(Value):
     def epochs(self) -> float:
         """Length of the whole run in epochs."""
         return round(math.fsum(phase.epochs for phase in self.phases), 9)
+
+    @property
+    def phase_ends(self) -> tuple[float, ...]:
+        """Epochs after which each phase ends."""
+        return tuple(round(total, 9) for total in accumulate(phase.epochs for phase in self.phases))
 
     @property
     def warmup_epochs(self) -> float:
@@ -296,10 +301,7 @@ class Timetable:
     @cached_property
     def ends(self) -> tuple[int, ...]:
         """Step at which each phase ends (exclusive). A phase shorter than half a step may be empty."""
-        marks, total = [], 0.0
-        for phase in self.schedule.phases:
-            total += phase.epochs
-            marks.append(round(round(total, 9) * self.steps_per_epoch))  # 0.1 + 0.2 epochs are 0.3
+        marks = [round(end * self.steps_per_epoch) for end in self.schedule.phase_ends]
         marks[-1] = max(marks[-1], 1)
         return tuple(marks)
 

@@ -21,7 +21,9 @@ from autofreeze.features import FeatureStores
 from autofreeze.findings import Finding
 from autofreeze.fused import fit_heads, refusal
 from autofreeze.job import EpochRecord, Job
+from autofreeze.layers import module_groups, spared_by_timm, timm_layers
 from autofreeze.metrics import MetricName, check_metric, resolve_metric, score
+from autofreeze.modes import brief
 from autofreeze.seeds import derive
 from autofreeze.shelf import default_cache_folder
 from autofreeze.splits import Split, scoring_splits
@@ -169,6 +171,16 @@ class Workbench:
         """Why the model's heads cannot be trained side by side; empty when they can."""
         model = self.build_model(0)
         return refusal(model, Columns.of(model, self.backbone.groups), self.backbone.preprocessing.image_size)
+
+    @cached_property
+    def layer_facts(self) -> dict[str, Any]:
+        """What only a model itself says of its layer groups, as plain data; one is built for it, once."""
+        model, groups = self.build_model(0), self.backbone.groups
+        return {
+            "modes": brief(module_groups(model, groups), groups.names),
+            "timm_layers": {group: list(numbers) for group, numbers in timm_layers(model, groups).items()},
+            "spared_by_timm": list(spared_by_timm(model)),
+        }
 
     def build_model(self, seed: int) -> torch.nn.Module:
         """Build the pretrained model with a head that the seed decides."""

@@ -22,7 +22,7 @@ def thaws_of(schedule: Schedule) -> tuple[Thaw, ...]:
     thaws: list[Thaw] = []
     trained: set[int] = set()
     start = 0.0
-    for end, phase in zip(_ends(schedule), schedule.phases, strict=True):
+    for end, phase in zip(schedule.phase_ends, schedule.phases, strict=True):
         fresh = {
             group: lr
             for column, (group, lr) in enumerate(zip(schedule.groups, phase.lrs, strict=True))
@@ -50,7 +50,7 @@ def thaw_only(schedule: Schedule) -> tuple[Schedule, tuple[str, ...]]:
     refrozen: dict[str, float] = {}
     cells: list[float | None] = [None] * len(schedule.groups)
     start = said = 0.0
-    for end, own_end, phase in zip(ends, _ends(schedule), schedule.phases, strict=True):
+    for end, own_end, phase in zip(ends, schedule.phase_ends, schedule.phases, strict=True):
         for group, before, lr in zip(schedule.groups, cells, phase.lrs, strict=True):
             if lr is None and before is not None:
                 refrozen.setdefault(group, said)
@@ -72,7 +72,7 @@ def thaw_only(schedule: Schedule) -> tuple[Schedule, tuple[str, ...]]:
 
 def _moved(schedule: Schedule) -> tuple[list[float], list[str]]:
     """Move first thaws to whole epochs: where each row ends then, in epochs, and what has been moved."""
-    own = _ends(schedule)
+    own = schedule.phase_ends
     ends = list(own)
     latest = math.ceil(own[-1]) - 1
     moved = []
@@ -89,14 +89,6 @@ def _moved(schedule: Schedule) -> tuple[list[float], list[str]]:
             ends[:number] = [min(end, ends[number]) for end in ends[:number]]
             ends[number:] = [max(end, ends[number]) for end in ends[number:]]
     return ends, moved
-
-
-def _ends(schedule: Schedule) -> list[float]:
-    ends, total = [], 0.0
-    for phase in schedule.phases:
-        total += phase.epochs
-        ends.append(round(total, 9))
-    return ends
 
 
 def _trains(phase: Phase) -> set[int]:

@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
 from autofreeze import views
 from autofreeze.export.code import render
@@ -129,10 +128,7 @@ def runs_of(file: NativeFile) -> list[Run]:
 
 def whole_ends(schedule: Schedule) -> list[int]:
     """Give the whole epoch at which each phase ends; the run has one at least."""
-    total, ends = 0.0, []
-    for phase in schedule.phases:
-        total += phase.epochs
-        ends.append(_rounded(total))
+    ends = [_rounded(end) for end in schedule.phase_ends]
     ends[-1] = max(ends[-1], 1)
     return ends
 
@@ -228,7 +224,7 @@ def _of_runs(file: NativeFile, runs: list[Run]) -> list[str]:
             f"the {len(runs)} phases are runs of their own, which hand on weights alone: groups that go on "
             "lose their optimizer state at each"
         )
-    ends = [round(end, 9) for end in accumulate(phase.epochs for phase in schedule.phases)]
+    ends = list(schedule.phase_ends)
     if ends != (whole := whole_ends(schedule)):
         marks = listed(f"{end:g}" for end in ends)
         said.append(
