@@ -15,7 +15,7 @@ from autofreeze import recipes
 from autofreeze.errors import ConfigError
 from autofreeze.export import exporting
 from autofreeze.export.exporting import assess, assessments, export_to, exporter_of, write_files
-from autofreeze.export.fidelity import Assessment, Fidelity
+from autofreeze.export.fidelity import Fidelity
 from autofreeze.export.native import NativeFile
 from autofreeze.export.targets import EXPORTERS
 from autofreeze.modes import outermost
@@ -135,10 +135,17 @@ def test_what_is_not_exact_is_written_only_when_asked(exporter, table, file_of):
 @pytest.mark.parametrize(
     "regime", [Regime(norm="eval"), Regime(optimizer="sgd"), Regime(class_weights="balanced")]
 )
-def test_every_regime_is_answered_too(exporter, regime, file_of):
-    file = file_of("full, one rate", regime=regime)
-    assert isinstance(assess(exporter, file), Assessment)
-    written(exporter, file)
+def test_a_regime_is_in_what_is_written_or_in_what_differs(exporter, regime, file_of):
+    def answer(**changes):
+        file = file_of("full, one rate", **changes)
+        texts = [_without_heading(one.text) for one in written(exporter, file)]
+        return texts, assess(exporter, file).differences
+
+    assert answer(regime=regime) != answer(regime=Regime())
+
+
+def _without_heading(text):
+    return [line for line in text.splitlines() if not line.startswith("#")]
 
 
 @EVERY_TARGET
@@ -155,6 +162,7 @@ def test_the_table_is_read_back_from_what_was_written(exporter, file_of, tmp_pat
             assert NativeFile.load(path) == file
         elif sources := python_of(files):
             tables = [found for source in sources if "PHASES" in (found := constants(source.text))]
+            assert tables
             for found in tables:
                 assert found["PHASES"] == [(phase.epochs, list(phase.lrs)) for phase in file.schedule.phases]
                 assert {name: tuple(members) for name, members in found["GROUPS"].items()} == outermost(
