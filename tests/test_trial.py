@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autofreeze.errors import ConfigError
+from autofreeze.imagesubject import ImageSubject
 from autofreeze.job import Job
 from autofreeze.metrics import METRICS, score
 from autofreeze.recipes import gradual
@@ -39,3 +40,13 @@ def test_a_metric_over_classes_refuses_a_validation_part_of_one_class_before_dec
     with pytest.raises(ConfigError, match="metric: macro_f1 needs two classes, and the validation part"):
         Workbench.open(Task(data=str(tmp_path), metric="macro_f1", **SMALL))
     assert set(session_cache.glob("decoded/*.npy")) == before
+
+
+def test_a_report_after_every_trial_builds_no_model_each_time(class_folders, monkeypatch):
+    bench = Workbench.open(Task(data=str(class_folders), **SMALL))
+    built = []
+    build = Workbench.build_model
+    monkeypatch.setattr(Workbench, "build_model", lambda *given: built.append(given) or build(*given))
+    subject = ImageSubject(bench)
+    assert subject.facts()["backbone"] == subject.facts()["backbone"]
+    assert len(built) == 1
