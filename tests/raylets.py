@@ -69,7 +69,7 @@ class Raylet:
     @property
     def workers(self) -> list[int]:
         """Those in which tasks or actors run, the oldest first; idle ones left out."""
-        titles = {pid: _title(pid) for pid in self.pids}
+        titles = {pid: title(pid) for pid in self.pids}
         return [
             pid
             for pid, title in titles.items()
@@ -146,7 +146,13 @@ class Raylets:
 
     @property
     def client_address(self) -> str:
-        """What a driver connects to that stays outside; only where the Ray client is installed."""
+        """What a driver connects to that stays outside, once somebody listens there; only where the Ray client
+        is installed."""
+        deadline = time.monotonic() + SLOWEST_START
+        while not _listens(self.head.ip, self._client_port or 0):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no client server has started:\n{self.head.log.read_text()[-3000:]}")
+            time.sleep(0.05)
         return f"ray://{self.head.ip}:{self._client_port}"
 
     @property
@@ -256,7 +262,8 @@ def _send(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _title(pid: int) -> str:
+def title(pid: int) -> str:
+    """Give the command of a process, or what it calls itself; empty where it is gone."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
@@ -266,6 +273,12 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.11", 0))
         return int(probe.getsockname()[1])
+
+
+def _listens(ip: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((ip, port), timeout=1):
+        return True
+    return False
 
 
 def _lead(command: list[str]) -> None:

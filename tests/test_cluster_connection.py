@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import timm
-from raylets import Raylets, why_not
+from raylets import Raylets, title, why_not
 from safetensors.torch import save_file
 
 from autofreeze import api
@@ -360,6 +360,24 @@ class TestCluster:
         assert [trial.ending for trial in found.trials] == [Ending.COMPLETE]
         assert found.placing.address == cluster.client_address
         assert list(found.placing.workers) == [cluster.head.ip]
+
+    @pytest.mark.skipif(not importlib.util.find_spec("grpc"), reason="the Ray client is not installed")
+    def test_a_client_server_that_dies_while_it_starts_is_asked_for_again(self, cluster, connected):
+        killed = threading.Event()
+
+        def kill_the_first() -> None:
+            while not killed.is_set():
+                for pid in cluster.head.pids:
+                    if "--mode=specific-server" in title(pid):
+                        os.kill(pid, signal.SIGKILL)
+                        killed.set()
+
+        killer = threading.Thread(target=kill_the_first, daemon=True)
+        killer.start()
+        with connected(cluster.client_address) as found:
+            assert killed.is_set()
+            assert found.is_client
+        killer.join()
 
     def test_a_storage_that_cannot_be_written_is_told(self, connected, tmp_path):
         (tmp_path / "file").touch()

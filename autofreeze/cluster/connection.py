@@ -1,6 +1,7 @@
 """A Ray cluster, reached, looked at, and left as it was found."""
 
 import os
+import re
 import secrets
 import signal
 import tempfile
@@ -26,6 +27,10 @@ LOCALHOST = "127.0.0.1"
 
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0"}
 """What Ray reads from the environment of whoever connects."""
+
+ATTEMPTS = 3
+SERVER_DIED = re.compile("Starting Ray client server failed|Proxy failed to Connect to backend")
+"""What a head says whose server for a client has died while it started."""
 
 SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
 
@@ -163,15 +168,22 @@ def _start() -> None:
 def _join(address: str) -> None:
     """Connect to a cluster that is known to answer.
 
+    A head starts a server of its own for each client, and gRPC can crash in that process between fork and
+    exec (seen rarely, with grpcio 1.85): it is asked for another one then.
+
     Raises:
         ConfigError: It refuses.
     """
     import ray
 
-    try:
-        ray.init(address, **SILENT)
-    except Exception as error:
-        raise ConfigError(f"ray: {explain(type(error).__name__, str(error), address)}") from error
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            ray.init(address, **SILENT)
+            return
+        except Exception as error:
+            if left and SERVER_DIED.search(str(error)):
+                continue
+            raise ConfigError(f"ray: {explain(type(error).__name__, str(error), address)}") from error
 
 
 def _address(asked: ClusterOptions) -> str:
