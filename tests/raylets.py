@@ -146,8 +146,10 @@ class Raylets:
 
     @property
     def client_address(self) -> str:
-        """What a driver connects to that stays outside, once somebody listens there; only where the Ray client
-        is installed."""
+        """What a driver connects to that stays outside, once somebody listens there.
+
+        Only where the Ray client is installed.
+        """
         deadline = time.monotonic() + SLOWEST_START
         while not _listens(self.head.ip, self._client_port or 0):
             if time.monotonic() > deadline:

