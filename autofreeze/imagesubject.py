@@ -18,12 +18,13 @@ from autofreeze.forecast import forecast
 from autofreeze.imagescoring import FreshImageScoring, ImageScoring
 from autofreeze.job import EpochRecord, Job
 from autofreeze.metrics import effective_images
+from autofreeze.mistakes import Mistakes
 from autofreeze.plan import Plan
 from autofreeze.provenance import machine
 from autofreeze.regime import Regime
 from autofreeze.report.plan import plan_lines
 from autofreeze.report.words import conditions, found
-from autofreeze.results import ended_trials
+from autofreeze.results import StudyResult, ended_trials
 from autofreeze.run import RunFolder
 from autofreeze.scale import Scale
 from autofreeze.schedule import Schedule
@@ -131,6 +132,11 @@ class ImageSubject:
     def settings(self) -> dict[str, Any]:
         """Give the task."""
         return {"task": self.bench.task.model_dump(mode="json")}
+
+    def mistakes(self, result: StudyResult, folder: Path) -> Mistakes | None:
+        """Nothing yet."""
+        del result, folder
+        return None
 
     def introduction(self) -> list[str]:
         """Say which images, from which weights, and what was found in the images."""

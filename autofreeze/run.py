@@ -2,7 +2,7 @@
 
 ``run.json`` says what is searched, ``study.journal`` is Optuna's, ``records.jsonl`` holds every epoch of
 every run, ``checkpoints/`` the rolling state of runs under way, ``status.json`` how it goes; ``report.json``
-and ``report.md`` tell the outcome, and are written again after every trial that ends.
+``report.html`` and ``report.md`` tell the outcome, and are written again after every trial that ends.
 """
 
 import json
@@ -106,6 +106,7 @@ class RunFolder:
             ".status.json.*",
             ".report.json.*",
             ".report.md.*",
+            ".report.html.*",
             "checkpoints/.*.pt.*",
         ):
             for half in self.path.glob(pattern):

@@ -14,6 +14,7 @@ from autofreeze.earlier import warm_starts
 from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.executing import Workplace, workplace
 from autofreeze.executors.protocol import Executor
+from autofreeze.gathering import gather
 from autofreeze.phrases import counted
 from autofreeze.plan import Plan
 from autofreeze.provenance import versions
@@ -341,7 +342,7 @@ class SearchSession:
         """Write the report as things stand."""
         began = time.monotonic()
         result = self._collect(trials, cut_short)
-        write_report(result, self.out)
+        write_report(result, self.out, gather(result, self.out, self.subject))
         took = time.monotonic() - began
         slow = took > SLOW_WRITE or self.cluster is not None  # there workers wait for whoever writes
         self._write_again_at = time.monotonic() + (WRITE_PAUSE * took if slow else 0.0)

@@ -3,7 +3,7 @@
 ::
 
     RUN/
-        report.json, report.md     the best schedule per data set
+        report.html, .json, .md    the best schedule per data set
         <data set>/                a run folder of its own: see ``run``
 """
 
@@ -18,7 +18,7 @@ import filelock
 from autofreeze.display import Display
 from autofreeze.errors import AutofreezeError, InputError, RunFolderError
 from autofreeze.provenance import versions
-from autofreeze.report.files import PAGE, REPORT, outcome_in, read_any, write_summary
+from autofreeze.report.files import PAGE, REPORT, TEXT, outcome_in, read_any, write_summary
 from autofreeze.results import UNDER_WAY, DatasetOutcome, SummaryResult
 from autofreeze.run import LOCK_PATIENCE, check_can_be_made
 from autofreeze.searching import SearchSession
@@ -41,7 +41,7 @@ def folder_names(names: Sequence[str]) -> tuple[str, ...]:
 
     Folders that differ in case alone are one folder on many systems, so they count as equal.
     """
-    taken = {REPORT, PAGE, STATUS}
+    taken = {REPORT, TEXT, PAGE, STATUS}
     found = []
     for name in names:
         safe = re.sub(r"[^\w.-]+", "-", name).strip("-. ")[:LONGEST_NAME] or "data"

@@ -9,9 +9,10 @@ from autofreeze.cluster.here import Opener
 from autofreeze.confirmation import Confirmation
 from autofreeze.display import Display
 from autofreeze.job import EpochRecord, Job
+from autofreeze.mistakes import Mistakes
 from autofreeze.plan import Plan
 from autofreeze.regime import Regime
-from autofreeze.results import TrialResult
+from autofreeze.results import StudyResult, TrialResult
 from autofreeze.run import RunFolder
 from autofreeze.scale import Scale
 from autofreeze.schedule import Schedule
@@ -104,6 +105,10 @@ class Subject(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """Give what it was opened with, for ``StudyResult.settings``."""
+        ...
+
+    def mistakes(self, result: StudyResult, folder: Path) -> Mistakes | None:
+        """Say what the best schedule gets wrong, from the records in a run folder; None where nobody can."""
         ...
 
     def introduction(self) -> list[str]:

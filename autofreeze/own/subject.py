@@ -13,6 +13,7 @@ from autofreeze.cost import run_work
 from autofreeze.display import Display
 from autofreeze.errors import ConfigError, InputError
 from autofreeze.job import EpochRecord, Job
+from autofreeze.mistakes import Mistakes
 from autofreeze.own.groups import OwnGroups
 from autofreeze.own.parcel import OwnParcel
 from autofreeze.own.run import FINE, Fit, OwnRunner
@@ -22,6 +23,7 @@ from autofreeze.provenance import machine
 from autofreeze.records import read_fresh_records, read_records
 from autofreeze.regime import Regime
 from autofreeze.report.words import conditions
+from autofreeze.results import StudyResult
 from autofreeze.run import RunFolder
 from autofreeze.scale import Scale
 from autofreeze.schedule import Schedule
@@ -148,6 +150,11 @@ class OwnSubject:
     def settings(self) -> dict[str, Any]:
         """Nothing beyond the facts."""
         return {}
+
+    def mistakes(self, result: StudyResult, folder: Path) -> Mistakes | None:
+        """Nothing: nobody knows the examples of a training of one's own."""
+        del result, folder
+        return None
 
     def introduction(self) -> list[str]:
         """Say what is trained, and what it is judged by."""

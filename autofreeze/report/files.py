@@ -1,7 +1,6 @@
-"""The report as files: ``report.json`` for programs, ``report.md`` for people."""
+"""The report as files: ``report.json`` for programs, ``report.html`` and ``report.md`` for people."""
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,42 +8,34 @@ from pydantic import ValidationError
 
 from autofreeze.documents import write_text
 from autofreeze.errors import ConfigError, RunFolderError
-from autofreeze.phrases import sentence
+from autofreeze.evidence import Evidence
 from autofreeze.report import markdown
-from autofreeze.report.comparison import compare, outcome_of
-from autofreeze.report.stability import stability_of
+from autofreeze.report.comparison import outcome_of
+from autofreeze.report.page import document
+from autofreeze.report.report import Report
 from autofreeze.results import DatasetOutcome, StudyResult, SummaryResult
 from autofreeze.values import did_you_mean
-from autofreeze.verdict import verdict_of
 
-REPORT, PAGE = "report.json", "report.md"
-DERIVED = ("verdict", "confirmed", "best", "compared", "stability", "endings", "work")
+REPORT, TEXT, PAGE = "report.json", "report.md", "report.html"
 
 
-def write_report(result: StudyResult, folder: Path) -> Path:
-    """Write the report into a run folder: the whole result, and what follows from it for programs."""
-    best, verdict = result.best, verdict_of(result)
-    derived = {
-        "verdict": verdict.model_dump(mode="json"),
-        "confirmed": verdict.confirmed,
-        "best": None if best is None else {"trial": best.number, "sentence": sentence(best.schedule)},
-        "compared": [row.model_dump(mode="json") for row in compare(result)],
-        "stability": stability_of(result).model_dump(mode="json"),
-        "endings": Counter(trial.ending.value for trial in result.trials),
-        "work": result.work,
-    }
-    _write(folder, {**derived, **result.model_dump(mode="json")}, markdown.page(result))
+def write_report(result: StudyResult, folder: Path, evidence: Evidence | None = None) -> Path:
+    """Write the report into a run folder: the whole result, what follows from it, and what it rests on."""
+    report = Report(result, evidence or Evidence())
+    _write(folder, report.document(), markdown.page(result), document.page(report))
     return folder / REPORT
 
 
 def write_summary(summary: SummaryResult, folder: Path) -> Path:
     """Write the summary of several data sets into the folder that holds their run folders."""
-    _write(folder, summary.model_dump(mode="json"), markdown.summary_page(summary))
+    text, page = markdown.summary_page(summary), document.summary_page(summary)
+    _write(folder, summary.model_dump(mode="json"), text, page)
     return folder / REPORT
 
 
-def _write(folder: Path, data: dict[str, Any], page: str) -> None:
+def _write(folder: Path, data: dict[str, Any], text: str, page: str) -> None:
     write_text(folder / REPORT, json.dumps(data, indent=1) + "\n")
+    write_text(folder / TEXT, text)
     write_text(folder / PAGE, page)
 
 
@@ -86,7 +77,7 @@ def read_as_written(folder: str | Path) -> StudyResult | SummaryResult:
         data = json.loads(file.read_text(encoding="utf-8"))
         if data.get("kind") == "summary":
             return SummaryResult.model_validate(data)
-        return StudyResult.model_validate({key: value for key, value in data.items() if key not in DERIVED})
+        return Report.parse(data).result
     except OSError as error:
         reason = f"no {REPORT} ({error.strerror}); is this the folder of a search?"
         raise RunFolderError(reason, where=str(folder)) from None
