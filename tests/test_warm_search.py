@@ -128,9 +128,9 @@ def test_a_report_that_takes_long_is_written_less_often_and_is_right_at_the_end(
     written = []
     write = searching.write_report
 
-    def noted(result, out):
+    def noted(result, *rest):
         written.append(len(result.trials))
-        return write(result, out)
+        return write(result, *rest)
 
     monkeypatch.setattr(searching, "write_report", noted)
     often = run(tmp_path / "often")
