@@ -59,6 +59,40 @@ class Table(Value):
     note: str = ""
 
 
+class Picture(Value):
+    """An image in a gallery. Texts are plain; the page escapes them."""
+
+    name: str
+    """Of its file."""
+
+    label: str
+    """Its class in the data."""
+
+    predicted: str
+    """The class that it was taken for most often."""
+
+    wrong: int
+    """Runs that got it wrong, 1..scored."""
+
+    scored: int
+    """Runs that were scored on it."""
+
+    thumbnail: str = ""
+    """A small JPEG as ``data:`` address; empty where it could not be read."""
+
+
+class Gallery(Value):
+    """Images beside one another, each with what is to be known of it."""
+
+    id: str
+    title: str
+    pictures: tuple[Picture, ...]
+    """In the order in which they are shown; at least one."""
+
+    note: str = ""
+    """What they are for, and what the figures beside them rest on."""
+
+
 class Absent(Value):
     """A figure or table that there is no way to make."""
 
