@@ -80,6 +80,9 @@ class Picture(Value):
     thumbnail: str = ""
     """A small JPEG as ``data:`` address; empty where it could not be read."""
 
+    beside: str = ""
+    """What else is known of it, in a few words; may be empty."""
+
 
 class Gallery(Value):
     """Images beside one another, each with what is to be known of it."""
