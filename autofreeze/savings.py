@@ -9,8 +9,11 @@ class Savings(Value):
     spent: float
     """As trials are counted: every run as if it had the machine to itself."""
 
-    by_pruning: float
-    """What pruned trials would have gone on to spend, as unpromising and as unstable ones together."""
+    by_unpromising: float | None
+    """What unpromising trials would have gone on to spend; None: not known."""
+
+    by_unstable: float | None
+    """The same of unstable ones."""
 
     by_sharing: float
     """What trials took over from equal ones."""
