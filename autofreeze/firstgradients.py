@@ -88,7 +88,7 @@ class Beginnings(Value):
 
 
 @dataclass(frozen=True)
-class _Beginning:
+class Beginning:
     """The first backbone step of one trial."""
 
     trial: TrialResult
@@ -96,25 +96,36 @@ class _Beginning:
 
     @cached_property
     def columns(self) -> tuple[int, ...]:
+        """Backbone groups that train at that step, stem first."""
         *backbone, _ = self.thaw.grad_norms
         return tuple(column for column, norm in enumerate(backbone) if norm is not None)
 
     @cached_property
     def norm(self) -> float:
+        """2-norm of the gradient over those groups."""
         return _root_of_squares(self.thaw.grad_norms[column] for column in self.columns)
 
     @cached_property
     def relative(self) -> float:
+        """The same over the 2-norm of their weights; NaN where those are zero."""
         weights = _root_of_squares(self.thaw.weight_norms[column] for column in self.columns)
         return self.norm / weights if weights else math.nan
 
     @property
     def row(self) -> Row:
+        """The trial's row in the map of instabilities."""
         return row_of(self.trial.schedule)
 
     @property
     def is_finite(self) -> bool:
+        """Whether there is anything to compare."""
         return bool(self.columns) and all(map(math.isfinite, (self.norm, self.relative, self.thaw.loss)))
+
+
+def first_steps(trials: Sequence[TrialResult]) -> list[Beginning]:
+    """Give the first backbone steps of all trials with a run of their own, those that were finite."""
+    found = [Beginning(one, one.thaw) for one in trials if one.same_as is None and one.thaw is not None]
+    return [one for one in found if one.is_finite]
 
 
 def beginnings(trials: Sequence[TrialResult]) -> Beginnings:
@@ -127,9 +138,8 @@ def beginnings(trials: Sequence[TrialResult]) -> Beginnings:
         trials: Of one search.
     """
     own = [trial for trial in trials if trial.same_as is None]
-    begun = [_Beginning(trial, trial.thaw) for trial in own if trial.thaw is not None]
-    finite = [one for one in begun if one.is_finite]
-    places: dict[tuple[int, ...], list[_Beginning]] = defaultdict(list)
+    finite = first_steps(own)
+    places: dict[tuple[int, ...], list[Beginning]] = defaultdict(list)
     for one in finite:
         places[one.columns].append(one)
     ordered = sorted(places.values(), key=lambda here: (-len(here), here[0].columns))
@@ -140,7 +150,7 @@ def beginnings(trials: Sequence[TrialResult]) -> Beginnings:
     )
 
 
-def _compared(here: Sequence[_Beginning]) -> FirstGradients:
+def _compared(here: Sequence[Beginning]) -> FirstGradients:
     at_once = _distinct(one for one in here if one.row == "at once")
     after = _distinct(one for one in here if one.row == "after a warm-up")
     ratio = None
@@ -165,12 +175,12 @@ def _over(norm: float, reference: float) -> float:
     return norm / reference if reference else math.inf if norm else math.nan
 
 
-def _distinct(begun: Iterable[_Beginning]) -> list[_Beginning]:
+def _distinct(begun: Iterable[Beginning]) -> list[Beginning]:
     """Keep one of those that began with the same head and batch, as far as loss and gradient tell."""
     return list({(one.thaw.loss, one.thaw.grad_norms): one for one in begun}.values())
 
 
-def _side(begun: Sequence[_Beginning], runs: int) -> Side | None:
+def _side(begun: Sequence[Beginning], runs: int) -> Side | None:
     norm = median_of([one.norm for one in begun])
     relative = median_of([one.relative for one in begun])
     loss = median_of([one.thaw.loss for one in begun])
@@ -185,7 +195,7 @@ def _finding(ratio: Median | None) -> Finding:
     return "smaller" if ratio.high < 1 else "larger" if ratio.low > 1 else "not told"
 
 
-def _outcome(begun: Sequence[_Beginning]) -> GradientsAndOutcome:
+def _outcome(begun: Sequence[Beginning]) -> GradientsAndOutcome:
     complete = [one for one in begun if one.trial.ending is Ending.COMPLETE and one.trial.value is not None]
     ended = (Ending.COMPLETE, Ending.UNPROMISING, Ending.UNSTABLE)
     told = [one for one in begun if one.trial.ending in ended]
@@ -197,7 +207,7 @@ def _outcome(begun: Sequence[_Beginning]) -> GradientsAndOutcome:
     )
 
 
-def _relation(begun: Sequence[_Beginning], outcome: Sequence[float]) -> Relation | None:
+def _relation(begun: Sequence[Beginning], outcome: Sequence[float]) -> Relation | None:
     alike: dict[tuple[int, ...], list[float]] = defaultdict(list)
     for one in begun:
         alike[one.columns].append(one.relative)

@@ -141,12 +141,20 @@ def peak_rate(schedule: Schedule) -> float:
 
     After a warm-up a curve over the run has come down: the rate at the thaw is what counts.
     """
+    return _peak(schedule, slice(-1) if schedule.unfreeze_depth else slice(-1, None))
+
+
+def peak_rate_of_head(schedule: Schedule) -> float:
+    """Give the highest rate that the head gets at any step; 0 where it never trains."""
+    return _peak(schedule, slice(-1, None))
+
+
+def _peak(schedule: Schedule, columns: slice) -> float:
     timetable = schedule.timetable(STEPS)
     ramp = round(schedule.lr_ramp_epochs * STEPS)
     peaks = [0.0]
     for number, phase in enumerate(schedule.phases):
-        lrs = phase.lrs[:-1] if schedule.unfreeze_depth else phase.lrs[-1:]
-        top = max((lr for lr in lrs if lr is not None), default=None)
+        top = max((lr for lr in phase.lrs[columns] if lr is not None), default=None)
         start, end = timetable.phase_start(number), timetable.ends[number]
         if top is None or start == end:
             continue

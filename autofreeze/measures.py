@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from autofreeze.confirmation import Candidate, Confirmation
 from autofreeze.figures import name_of_trial, shown_mean, shown_value, work_of_full, work_of_run
 from autofreeze.metrics import BY_CLASS
 from autofreeze.phrases import counted, listed, printable
@@ -192,8 +191,8 @@ def classes_of(result: StudyResult) -> tuple[ClassShare, ...]:
     uneven = bool(held) and max(held) > UNEVEN * min(held)
     if result.metric not in BY_CLASS and not uneven:
         return ()
-    baseline = _best_baseline(result, found)
-    others = baseline.class_accuracies if baseline else ()
+    baseline = best_baseline(result)
+    others = found.candidate(baseline.number).class_accuracies if baseline else ()
     return tuple(
         ClassShare(
             name=name,
@@ -205,18 +204,19 @@ def classes_of(result: StudyResult) -> tuple[ClassShare, ...]:
     )
 
 
-def _best_baseline(result: StudyResult, found: Confirmation) -> Candidate | None:
-    """Give the best candidate that is a baseline, the winner itself left out."""
-    baselines = {one.number for one in result.trials if one.baseline}
-    return max(
-        (
-            one
-            for one in found.candidates
-            if one.trial in baselines and one.trial != found.chosen and one.mean is not None
-        ),
-        key=lambda one: one.mean or 0.0,
-        default=None,
-    )
+def best_baseline(result: StudyResult) -> TrialResult | None:
+    """Give the baseline that scores best, the best schedule itself left out: what that is compared with.
+
+    On fresh seeds where a confirmation chose the best schedule, else in the search.
+    """
+    best, found = result.best, result.confirmation
+    if best is None:
+        return None
+    others = {one.number: one for one in result.trials if one.baseline and one.origin != best.origin}
+    if found is None or found.chosen is None:
+        return max((one for one in others.values() if one.ending is Ending.COMPLETE), key=rank, default=None)
+    means = {one.trial: one.mean for one in found.candidates if one.mean is not None and one.trial in others}
+    return others[max(means, key=lambda trial: means[trial])] if means else None
 
 
 def tell_classes(result: StudyResult, classes: Sequence[ClassShare]) -> str:
@@ -238,13 +238,11 @@ def tell_classes(result: StudyResult, classes: Sequence[ClassShare]) -> str:
 
 
 def _class_words(result: StudyResult, one: ClassShare) -> str:
-    found = result.confirmation
-    baseline = None if found is None else _best_baseline(result, found)
+    baseline = best_baseline(result)
     told = f"{printable(one.name)} {figure(one.accuracy)}"
     more = [] if one.images is None else [counted(f"{one.images:,}", "training image")]
     if baseline is not None and one.baseline is not None:
-        name = next(name_of_trial(trial) for trial in result.trials if trial.number == baseline.trial)
-        more.append(f"{name} {figure(one.baseline)}")
+        more.append(f"{name_of_trial(baseline)} {figure(one.baseline)}")
     return told + (f" ({', '.join(more)})" if more else "")
 
 
@@ -300,7 +298,7 @@ def robustness_of(result: StudyResult) -> tuple[Robustness, ...]:
             groups.setdefault((one.recipe, False), []).append(one)
     for name in dict.fromkeys(one.baseline for one in trials if one.tuned):
         groups[(name or "", True)] = [one for one in trials if one.baseline == name]
-    near = _near(result)
+    near = near_of(result)
     top = max((value for one in trials if (value := _merit(result.scale, one)) is not None), default=None)
     if top is None or not near:
         return ()
@@ -311,7 +309,7 @@ def robustness_of(result: StudyResult) -> tuple[Robustness, ...]:
     )
 
 
-def _near(result: StudyResult) -> float:
+def near_of(result: StudyResult) -> float:
     """Within what a value counts as good as the best; 0 where nobody has said what matters."""
     return float(result.settings.get("delta") or 0.0) if result.kind == "own" else NEAR_BEST
 
@@ -343,7 +341,7 @@ def tell_robustness(result: StudyResult, found: Sequence[Robustness]) -> str:
         f"({one.near_best})"
         for one in found
     ]
-    near = f"trials within {result.scale.margin(_near(result))} of their recipe's best (of the best of all)"
+    near = f"trials within {result.scale.margin(near_of(result))} of their recipe's best (of the best of all)"
     return f"{near}, pruned ones counted as not: {', '.join(told)}"
 
 

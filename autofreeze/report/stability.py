@@ -43,10 +43,17 @@ def lines(found: Stability) -> list[str]:
     told = [_unstable(runs)]
     if runs.unstable.count:
         told.append(_effect(runs.warmup))
-    shown = next((one for one in found.beginnings.gradients if one.ratio is not None), None)
-    if shown is not None:
-        told += [_first_gradient(shown), *_outcome(found.beginnings)]
-    return told
+    return told + gradient_lines(found.beginnings)
+
+
+def gradient_lines(found: Beginnings) -> list[str]:
+    """Say what freezing first made of the first gradient, and what its size went with.
+
+    Returns:
+        Sentences; none where no groups began both at once and after a warm-up.
+    """
+    shown = next((one for one in found.gradients if one.ratio is not None), None)
+    return [] if shown is None else [_first_gradient(shown), *_outcome(found)]
 
 
 def map_grid(found: Instabilities, *, intervals: bool = False) -> Grid | None:

@@ -18,6 +18,17 @@ def endings(trials: tuple[TrialResult, ...]) -> str:
     return ", ".join(f"{counts[ending]} {ending.value}" for ending in Ending if counts[ending])
 
 
+def title(result: StudyResult) -> str:
+    """Name what a report is of."""
+    model = result.backbone.get("model")
+    return f"{result.data['name']}: the best freezing schedule" + (f" for {model}" if model else "")
+
+
+def title_of_all(summary: SummaryResult) -> str:
+    """Name what the report of several data sets is of."""
+    return f"The best schedule per data set for {summary.model}"
+
+
 def conditions(data: Mapping[str, Any], backbone: Mapping[str, Any]) -> list[str]:
     """Say on which images and from which weights a search starts, and who decided the preprocessing.
 
@@ -72,13 +83,13 @@ _LIKE_BINOMIAL = "a binomial standard error that counts classes alike"
 ERROR_WORDS = {"balanced_accuracy": _LIKE_BINOMIAL, "macro_f1": _LIKE_BINOMIAL}
 
 
+BROKEN = (Ending.UNSTABLE, Ending.FAILED, Ending.NOT_COMPARABLE)
+"""Endings whose reasons are told."""
+
+
 def reasons(trials: Sequence[TrialResult]) -> list[str]:
     """Count why trials ended so, where they did not end well, the most frequent first: ``2 × failed: …``."""
-    counts = Counter(
-        f"{trial.ending.value}: {trial.reason}"
-        for trial in trials
-        if trial.ending in (Ending.UNSTABLE, Ending.FAILED, Ending.NOT_COMPARABLE)
-    )
+    counts = Counter(f"{trial.ending.value}: {trial.reason}" for trial in trials if trial.ending in BROKEN)
     return [f"{count} × {reason}" for reason, count in counts.most_common()]
 
 
@@ -130,6 +141,12 @@ def standing(cut_short: str, ended: int, trials: int | None) -> str:
         of = f" of {trials}" if trials else ""
         return f"under way: {ended}{of} trials so far; one that was killed goes on with --resume"
     return f"cut short: {cut_short}; go on with --resume"
+
+
+def standing_of(result: StudyResult) -> str:
+    """Say of a result that its search has not reached its end; empty when it has."""
+    ended = sum(trial.ending is not Ending.UNFINISHED for trial in result.trials)
+    return standing(result.cut_short, ended, result.settings.get("trials"))
 
 
 def standing_of_all(summary: SummaryResult) -> str:
