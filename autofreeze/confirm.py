@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from autofreeze.confirmation import Candidate, Confirmation
+from autofreeze.confirmation import Candidate, Confirmation, seeds_rested_on
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded, Waiting
 from autofreeze.finalists import Finalist
 from autofreeze.job import EpochRecord, Job
 from autofreeze.looks import LOOKS, Look, Scored, take_look
 from autofreeze.records import read_fresh_records
-from autofreeze.results import SPLIT_BATCHES
+from autofreeze.results import SPLIT_BATCHES, TrialResult
 from autofreeze.run import RunFolder
 from autofreeze.scoring import FreshRuns, FreshScoring
 from autofreeze.seeds import derive
@@ -211,15 +211,7 @@ class Confirming:
         self._observer.confirming(done, len(going) * seeds)
 
     def _job(self, runs: _Runs, fresh: int) -> Job:
-        trial = runs.finalist.trial
-        return Job(
-            trial=trial.number,
-            fold=0,
-            fresh=fresh,
-            seed=derive(self._seed, "confirm", fresh),
-            schedule=trial.schedule,
-            regime=trial.regime.for_training,
-        )
+        return fresh_job(runs.finalist.trial, fresh, self._seed)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, Waiting):
@@ -341,8 +333,10 @@ class Confirming:
         look = self._look
         done = [fresh for fresh in sorted(runs.curves) if runs.is_done(fresh)]
         ends = {fresh: runs.curves[fresh][-1] for fresh in done}
-        first, end = (0, LOOKS[0]) if look is None or runs.dropped_at is not None else look.estimate
-        rested = [fresh for fresh in done if first <= fresh < end and not ends[fresh].diverged]
+        seeds = seeds_rested_on(
+            (0, LOOKS[0]) if look is None else look.estimate, dropped=runs.dropped_at is not None
+        )
+        rested = [fresh for fresh in done if fresh in seeds and not ends[fresh].diverged]
         mean = None if look is None else look.means.get(runs.number)
         return Candidate(
             trial=runs.number,
@@ -360,6 +354,24 @@ class Confirming:
             run_work=float(np.mean([one.work for one in ends.values()])) if ends else 0.0,
             **self._scoring.averages(self._done(runs, rested)),
         )
+
+
+def fresh_job(trial: TrialResult, fresh: int, seed: int) -> Job:
+    """Give the run of a trial's schedule on a fresh seed.
+
+    Args:
+        trial: Whose schedule.
+        fresh: Number of the fresh seed, from 0.
+        seed: The study's.
+    """
+    return Job(
+        trial=trial.number,
+        fold=0,
+        fresh=fresh,
+        seed=derive(seed, "confirm", fresh),
+        schedule=trial.schedule,
+        regime=trial.regime.for_training,
+    )
 
 
 def keeps_model(fresh: int, planned: int) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from autofreeze.looks import Comparison
+from autofreeze.looks import LOOKS, Comparison
 from autofreeze.schedule import Schedule
 from autofreeze.values import Value
 
@@ -121,6 +121,10 @@ class Confirmation(Value):
         """Find a candidate by its trial's number."""
         return next(one for one in self.candidates if one.trial == trial)
 
+    def seeds_of(self, trial: int) -> range:
+        """Give the numbers of the fresh seeds that a candidate's figures rest on."""
+        return seeds_rested_on(self.estimate_seeds, dropped=self.candidate(trial).dropped_at is not None)
+
     @property
     def concluded(self) -> bool:
         """Whether it came to its end, and somebody won."""
@@ -130,3 +134,13 @@ class Confirmation(Value):
     def winner(self) -> Candidate | None:
         """The chosen candidate."""
         return None if self.chosen is None else self.candidate(self.chosen)
+
+
+def seeds_rested_on(estimate: tuple[int, int], *, dropped: bool) -> range:
+    """Give the numbers of the fresh seeds that the figures of a candidate rest on.
+
+    Args:
+        estimate: Those of the last look's estimate: the first, and the one after the last.
+        dropped: Whether the candidate was left behind: then the first look's.
+    """
+    return range(LOOKS[0]) if dropped else range(*estimate)

@@ -121,8 +121,14 @@ class FreshImageScoring:
 
     def sizes(self, job: Job) -> tuple[int, int]:
         """Give the images that a job trains on and is scored on."""
-        split = self._split(job)
+        split = self.part_of(job)
         return len(split.train), len(split.val)
+
+    def part_of(self, job: Job) -> Part:
+        """Give the images that a job trains on and is scored on; jobs of one seed share them."""
+        if job.seed not in self._splits:
+            self._splits[job.seed] = self._split_of(job)
+        return self._splits[job.seed]
 
     def tables(self, runs: Mapping[int, FreshRuns]) -> FreshTables:
         """Share out the metric of each run to all images of the data set, those that it scored."""
@@ -139,7 +145,7 @@ class FreshImageScoring:
         if not runs:
             return {}
         ends = [end for _, end in runs]
-        labels = np.concatenate([self._labels[self._split(job).val] for job, _ in runs])
+        labels = np.concatenate([self._labels[self.part_of(job).val] for job, _ in runs])
         predicted = _predicted(ends)
         matrix = metrics.confusion(labels, predicted, self._n_classes)
         shares = metrics.class_accuracies(matrix)
@@ -155,22 +161,17 @@ class FreshImageScoring:
         rows = [job.fresh for job, _ in runs if job.fresh is not None]
         table = np.full((max(rows, default=-1) + 1, len(self._labels)), np.nan)
         for job, end in runs:
-            table[job.fresh, self._split(job).val] = self._merits(job, end)
+            table[job.fresh, self.part_of(job).val] = self._merits(job, end)
         return table
 
     def _merits(self, job: Job, end: EpochRecord) -> NDArray[np.float64]:
         """Share out the metric of one run to the images that it was scored on."""
-        val = self._split(job).val
+        val = self.part_of(job).val
         if end.diverged:
             return np.full(len(val), np.nan)
         if self._metric == "log_loss":
             return -metrics.unpack_losses(end.losses)
         return metrics.merits(self._metric, self._labels[val], end.predicted_classes)
-
-    def _split(self, job: Job) -> Part:
-        if job.seed not in self._splits:
-            self._splits[job.seed] = self._split_of(job)
-        return self._splits[job.seed]
 
 
 def _predicted(ends: Sequence[EpochRecord]) -> NDArray[np.int64]:

@@ -126,6 +126,11 @@ class TrialResult(Value):
     those of all heads."""
 
     @property
+    def origin(self) -> int:
+        """The trial that was run for it: itself, or the equal one whose result it took over."""
+        return self.number if self.same_as is None else self.same_as
+
+    @property
     def settings_digest(self) -> str:
         """Hash of what was trained, as ``Job.settings_digest`` gives it."""
         if self.members:

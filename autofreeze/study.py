@@ -364,8 +364,7 @@ class Study:
 
     def _merits(self, result: TrialResult, n_folds: int) -> NDArray[np.float64]:
         """Share out a trial's metric to the images of the first folds."""
-        number = result.number if result.same_as is None else result.same_as
-        return self._scoring.merits([self._curves.told(number, fold)[-1] for fold in range(n_folds)])
+        return self._scoring.merits([self._curves.told(result.origin, fold)[-1] for fold in range(n_folds)])
 
     def _stop(self, live: LiveTrial, job: Job, ending: Ending, reason: str) -> None:
         self._executor.stop(job)
@@ -398,7 +397,6 @@ class Study:
             )
 
     def _take_over(self, live: LiveTrial, twin: TrialResult) -> None:
-        origin = twin.same_as if twin.same_as is not None else twin.number
         swept = {} if twin.member is None else twin.members[twin.member].params
         own = {
             "number": live.number,
@@ -407,11 +405,11 @@ class Study:
             "params": dict(live.optuna_trial.params) | swept,
             "warm_start": live.optuna_trial.user_attrs.get("warm_start"),
         }
-        spent = {"same_as": origin, "work": 0.0, "seconds": 0.0}
+        spent = {"same_as": twin.origin, "work": 0.0, "seconds": 0.0}
         result = TrialResult.model_validate({**twin.model_dump(), **own, **spent})
         unstable = twin.ending is Ending.UNSTABLE
         self._constrain(live, "stable", 1.0 if unstable else 0.0)
-        for number, record in enumerate(self._curves.of(origin).get(0, ())):
+        for number, record in enumerate(self._curves.of(twin.origin).get(0, ())):
             self._report(live, record, number)
         complete = twin.ending is Ending.COMPLETE
         self._end(live, result, TrialState.COMPLETE if complete else TrialState.PRUNED)
