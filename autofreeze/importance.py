@@ -10,6 +10,15 @@ class Importance(Value):
     share: float
     """Of all axes together, 0..1."""
 
+    by_chance: float | None = None
+    """Share that it would rarely exceed if it did not matter (about once in twenty times), in the same unit;
+    None: not known."""
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it mattered, beyond what chance gives."""
+        return self.by_chance is not None and self.share > self.by_chance
+
 
 class Importances(Value):
     """The weights of all axes that were drawn, the heaviest first."""
@@ -17,6 +26,9 @@ class Importances(Value):
     axes: tuple[Importance, ...] = ()
     trials: int = 0
     """Complete trials that they rest on."""
+
+    good: int = 0
+    """The best of these, which are set apart from all: a tenth, or five where a tenth is less."""
 
     why_none: str = ""
     """Why nothing can be said; empty where something is."""

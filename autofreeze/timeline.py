@@ -9,6 +9,10 @@ class Stretch(Value):
     where: str
     """Name of the place; empty where there is but one."""
 
+    lane: int = 0
+    """Number of the worker at the place, from 0. Nobody notes which one it was: runs that were trained side by
+    side are told apart by their times."""
+
     trial: int
     fold: int | None
     """None of a run on a fresh seed."""

@@ -77,12 +77,14 @@ class MadeEvidence:
             return Importances(trials=complete, why_none=f"{complete} complete trials are too few to tell")
         weights = {axis: 0.7**place for place, axis in enumerate(space_of(self.made).searched)}
         total = sum(weights.values())
-        axes = tuple(Importance(axis=axis, share=weight / total) for axis, weight in weights.items())
-        return Importances(axes=axes, trials=complete)
+        axes = tuple(
+            Importance(axis=axis, share=weight / total, by_chance=0.05) for axis, weight in weights.items()
+        )
+        return Importances(axes=axes, trials=complete, good=max(math.ceil(complete / 10), 5))
 
     def _timeline(self, result: StudyResult):
         places = self.made.names[2 : 2 + self.made.places] if self.made.places > 1 else ("",)
-        free = dict.fromkeys(places, 0.0)
+        free = dict.fromkeys(((place, 0) for place in places), 0.0)
         runs = [
             (one, fold, None)
             for one in result.trials
@@ -91,12 +93,15 @@ class MadeEvidence:
         ]
         if result.confirmation is not None:
             runs += [(one, None, seed) for one in self._shown(result) for seed in range(SEEDS)]
+        if self.made.places > 1:
+            free |= {(places[0], 1): 0.0}
         for trial, fold, fresh in runs:
             where = min(free, key=free.__getitem__)
             began = free[where] + 0.2
             free[where] = began + max(trial.seconds / FOLDS, 0.5)
             yield Stretch(
-                where=where,
+                where=where[0],
+                lane=where[1],
                 trial=trial.number,
                 fold=fold,
                 fresh=fresh,
@@ -126,8 +131,10 @@ class MadeEvidence:
         other = next((one.number for one in result.baselines if one.number != best and one in shown), None)
         runs = SEEDS if result.confirmation else FOLDS
         counts = tuple(
-            tuple(runs * (30 if row == column else (row + 2 * column) % 3) for column in range(n))
+            (row, column, runs * (30 if row == column else (row + 2 * column) % 3))
             for row in range(n)
+            for column in range(n)
+            if row == column or (row + 2 * column) % 3
         )
         images = tuple(
             WrongImage(
@@ -136,13 +143,26 @@ class MadeEvidence:
                 predicted=(place + 1) % n,
                 wrong=runs - place // 3,
                 scored=runs,
+                other_wrong=place % (runs + 1) if other is not None else 0,
+                other_scored=runs if other is not None else 0,
                 thumbnail=thumbnail(place) if place != 5 else "",
             )
             for place in range(12)
         )
         numbers = [best] if other is None else [best, other]
-        confusions = tuple(Confusion(trial=number, runs=runs, counts=counts) for number in numbers)
-        return Mistakes(fresh=result.confirmation is not None, confusions=confusions, images=images)
+        confusions = tuple(
+            Confusion(trial=number, runs=tuple(range(runs)), images=(30 + n,) * n, counts=counts)
+            for number in numbers
+        )
+        fresh = result.confirmation is not None
+        return Mistakes(
+            fresh=fresh,
+            confusions=confusions,
+            images=images,
+            runs=runs,
+            images_scored=40 * n,
+            images_wrong=60,
+        )
 
 
 @functools.cache
