@@ -1,7 +1,6 @@
 """The report as Markdown, for GitHub. Every figure stands in ``report.json`` too."""
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote
@@ -12,10 +11,11 @@ from autofreeze.report.comparison import Compared, compare
 from autofreeze.report.drawing import draw
 from autofreeze.report.owntraining import is_own, work_figure
 from autofreeze.report.placing import placing_lines
-from autofreeze.report.plan import range_words
+from autofreeze.report.plan import expected_line
 from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid, stability_of
 from autofreeze.report.summary import over, unconfirmed_lines
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
+from autofreeze.report.using import use_of, use_of_all
 from autofreeze.report.words import (
     certainty,
     conditions,
@@ -23,8 +23,10 @@ from autofreeze.report.words import (
     found,
     reasons,
     spans,
-    standing,
+    standing_of,
     standing_of_all,
+    title,
+    title_of_all,
     trials_line,
     versions_line,
 )
@@ -38,10 +40,9 @@ DRAWING_WIDTH = 76
 
 def page(result: StudyResult) -> str:
     """Write the report of a search on one data set."""
-    name, verdict = result.data["name"], verdict_of(result)
-    model = result.backbone.get("model")
+    verdict = verdict_of(result)
     parts = [
-        f"# {escape(name)}: the best freezing schedule" + (f" for {escape(model)}" if model else ""),
+        f"# {escape(title(result))}",
         f"**{escape(capitalised(verdict.headline))}**",
         *_standing(result),
     ]
@@ -69,8 +70,7 @@ def page(result: StudyResult) -> str:
 
 
 def _standing(result: StudyResult) -> list[str]:
-    ended = sum(trial.ending is not Ending.UNFINISHED for trial in result.trials)
-    line = standing(result.cut_short, ended, result.settings.get("trials"))
+    line = standing_of(result)
     return [f"*{escape(capitalised(line))}.*"] if line else []
 
 
@@ -201,10 +201,7 @@ def _trials(result: StudyResult) -> list[str]:
         parts += ["Unstable and failed ones, by reason:", bullets(escape(line) for line in why)]
     parts.append(f"{escape(capitalised(cost_line(result)))}.")
     if result.plan is not None:
-        parts.append(
-            f"Expected when the last session began: {range_words(result.plan.expected.search)} for "
-            f"{result.plan.trials} trials."
-        )
+        parts.append(expected_line(result.plan))
     return parts
 
 
@@ -222,28 +219,13 @@ def _data(result: StudyResult) -> list[str]:
 
 
 def _use(result: StudyResult) -> list[str]:
-    if result.best is None:
-        return []
-    if is_own(result.data):
-        return [
-            "## Use it",
-            "RUN is the folder that this page lies in. The command writes the schedule as a file, and "
-            "`autofreeze.Schedule.load` reads it.",
-            code("autofreeze export RUN -o best.yaml", "sh"),
-        ]
-    data = result.settings.get("task", {}).get("data", "DATA")
-    lines = ["autofreeze export RUN -o best.yaml", f"autofreeze train best.yaml {shlex.quote(data)}"]
-    return [
-        "## Use it",
-        "RUN is the folder that this page lies in. The first command writes the schedule as a file, "
-        "the second one trains by it.",
-        code("\n".join(lines), "sh"),
-    ]
+    use = use_of(result)
+    return [] if use is None else ["## Use it", escape(use.sentence), code("\n".join(use.commands), "sh")]
 
 
 def summary_page(summary: SummaryResult) -> str:
     """Write the summary of a search on several data sets."""
-    parts = [f"# The best schedule per data set for {escape(summary.model)}"]
+    parts = [f"# {escape(title_of_all(summary))}"]
     if summary.cut_short:
         parts.append(f"*{escape(capitalised(standing_of_all(summary)))}.*")
     rows = [
@@ -273,10 +255,8 @@ def summary_page(summary: SummaryResult) -> str:
     ]
     if summary.command:
         parts += ["The command:", code(summary.command, "sh")]
-    parts += [
-        "RUN is the folder that this page lies in:",
-        code("autofreeze report RUN --dataset NAME\nautofreeze export RUN --dataset NAME -o best.yaml", "sh"),
-    ]
+    use = use_of_all()
+    parts += [escape(use.sentence), code("\n".join(use.commands), "sh")]
     return "\n\n".join(parts) + "\n"
 
 

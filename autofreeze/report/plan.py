@@ -45,6 +45,13 @@ def plan_lines(plan: Plan, *, device: str, out: Path, seconds: float | None = No
     ]
 
 
+def expected_line(plan: Plan) -> str:
+    """Say what the last session was expected to take."""
+    return (
+        f"Expected when the last session began: {range_words(plan.expected.search)} for {plan.trials} trials."
+    )
+
+
 def range_words(span: Range) -> str:
     """Write a range of time: ``about 10 min (7 min to 15 min)``."""
     return f"about {roughly(span.middle)} ({roughly(span.low)} to {roughly(span.high)})"

@@ -1,41 +1,117 @@
-"""The page: sections in the order in which a reader asks, in one file that needs no network."""
+"""The page as text: one file that needs no network, the same bytes for the same report."""
 
-import html
-import json
+import math
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from typing import Any
 
-from autofreeze.report.page.figure import Absent, Figure
-from autofreeze.report.page.figures import heatmap
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from autofreeze.phrases import printable
+from autofreeze.report.page import assets
+from autofreeze.report.page.blocks import Page
+from autofreeze.report.page.figure import Cell, Figure, Picture, Table
+from autofreeze.report.page.index import index
+from autofreeze.report.page.sections import sections
 from autofreeze.report.report import Report
+from autofreeze.report.words import title
 from autofreeze.results import SummaryResult
+
+SHOWN = 50
+"""Rows of a table that a page holds as markup; more are built when they are asked for."""
 
 
 def page(report: Report) -> str:
     """Write the page of a search on one data set."""
-    parts = [heatmap.figure(report)]
-    return _page("".join(map(_part, parts)))
+    heading = title(report.result)
+    return render(Page(title=heading, heading=heading, sections=sections(report)))
 
 
 def summary_page(summary: SummaryResult) -> str:
     """Write the index of a search on several data sets."""
-    return _page("".join(f"<p>{html.escape(one.name)}</p>" for one in summary.datasets))
+    return render(index(summary))
 
 
-def _part(part: Figure | Absent) -> str:
-    return f"<h2 id={part.id!r}>{html.escape(part.title)}</h2>"
-
-
-def _page(body: str) -> str:
-    data = json.dumps({}).replace("<", "\\u003c")
-    return f"<!doctype html><title>x</title>{body}<script>{plotly()}</script><script>{data}</script>"
+def render(page: Page) -> str:
+    """Write a page. All texts are plain; what would be markup is escaped here."""
+    figures = any(isinstance(block, Figure) for section in page.sections for block in section.blocks)
+    return _environment().get_template("page.html.j2").render(
+        page=page,
+        figures=figures,
+        shown=SHOWN,
+        policy=assets.policy(figures=figures),
+        style=Markup(assets.style()),
+        colours=Markup(assets.island(assets.colours())),
+        script=Markup(assets.script()),
+        plotly=Markup(assets.plotly()) if figures else "",
+    )  # fmt: skip
 
 
 @cache
-def plotly() -> str:
-    """Give plotly's own script, from its package, which is found without being imported."""
-    found = find_spec("plotly")
-    assert found is not None
-    assert found.origin is not None
-    return (Path(found.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("autofreeze.report.page", "templates"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "kind": lambda block: type(block).__name__,
+        "drawn": _drawn,
+        "rows": _rows,
+        "attributes": _attributes,
+        "seen": _seen,
+        "is_thumbnail": _is_thumbnail,
+    }
+    environment.globals["shown"] = SHOWN
+    return environment
+
+
+def _finalize(value: Any) -> Any:
+    """Write control characters, marks of direction and broken text as escapes."""
+    return printable(value) if type(value) is str and value != "\n" else value
+
+
+def _drawn(figure: Figure) -> Markup:
+    """Write what plotly draws."""
+    return Markup(assets.island({"traces": figure.traces, "layout": figure.layout}))
+
+
+def _rows(table: Table) -> Markup:
+    """Write all rows: a cell is its text, or text, key, weight and link."""
+    return Markup(assets.island([[_cell(cell) for cell in row] for row in table.rows]))
+
+
+def _cell(cell: Cell) -> str | list[Any]:
+    text, key = printable(cell.text), _key(cell)
+    if key is None and not cell.strong and not cell.href:
+        return text
+    return [text, key, int(cell.strong), cell.href]
+
+
+def _key(cell: Cell) -> float | str | None:
+    """Give what a cell is sorted by; what is no number is sorted as text is."""
+    if isinstance(cell.key, str):
+        return printable(cell.key)
+    return cell.key if cell.key is not None and math.isfinite(cell.key) else None
+
+
+def _attributes(cell: Cell, left: bool) -> Markup:
+    """Write a cell's attributes: where it stands, what it is sorted by."""
+    classes = [*([] if left else ["n"]), *(["strong"] if cell.strong else [])]
+    told = Markup(' class="{}"').format(" ".join(classes)) if classes else Markup("")
+    key = _key(cell)
+    if key is None:
+        return told
+    return told + Markup(' data-{}="{}"').format("text" if isinstance(key, str) else "number", key)
+
+
+def _is_thumbnail(address: str) -> bool:
+    return address.startswith("data:image/jpeg;base64,")
+
+
+def _seen(picture: Picture) -> str:
+    return f"{picture.name}, labelled {picture.label}, taken for {picture.predicted}"

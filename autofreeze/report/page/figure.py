@@ -44,6 +44,8 @@ class Cell(Value):
     """What it is sorted by; its text when left out."""
 
     strong: bool = False
+    href: str = ""
+    """A page beside this one that it leads to."""
 
 
 class Table(Value):
