@@ -1,15 +1,44 @@
 """Which classes are taken for which, and the images that are most often wrong."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autofreeze import metrics
+from autofreeze.proportions import share_of
 from autofreeze.values import Value
+
+MOST_IMAGES = 24
+"""Images that are named."""
+
+NEVER = (0, 0)
+"""Wrong, and scored."""
 
 
 class Confusion(Value):
     """How often images of each class were taken for each class, over all runs of a trial."""
 
     trial: int
-    runs: int
-    counts: tuple[tuple[int, ...], ...]
-    """Row: the true class. Column: the predicted one. In the order of ``StudyResult.data["classes"]``."""
+    runs: tuple[int, ...]
+    """Numbers of the runs: of fresh seeds, or of the search's folds."""
+
+    images: tuple[int, ...]
+    """Images by class, in the order of ``StudyResult.data["classes"]``; one that several runs were scored on
+    counts once."""
+
+    counts: tuple[tuple[int, int, int], ...]
+    """(true class, predicted class, how often), by class; pairs that did not occur are left out."""
+
+    @property
+    def matrix(self) -> NDArray[np.int64]:
+        """The counts, (classes, classes): a row for each true class, a column for each predicted one."""
+        matrix = np.zeros((len(self.images),) * 2, np.int64)
+        for label, predicted, count in self.counts:
+            matrix[label, predicted] = count
+        return matrix
 
 
 class WrongImage(Value):
@@ -30,18 +59,173 @@ class WrongImage(Value):
     scored: int
     """Runs that were scored on it."""
 
+    other_wrong: int = 0
+    """The same two of the best baseline; both 0 where there is none, or none of its runs was scored on it."""
+
+    other_scored: int = 0
     thumbnail: str = ""
     """A small JPEG as ``data:`` address; empty where it could not be read."""
 
 
 class Mistakes(Value):
-    """What the best schedule gets wrong, beside the best baseline."""
+    """What the best schedule gets wrong in validation, beside the best baseline."""
 
     fresh: bool
     """Whether they are those of the runs on fresh seeds; else of the search's folds."""
 
     confusions: tuple[Confusion, ...]
-    """The best schedule's, then that of the best baseline where there is one."""
+    """The best schedule's, then that of the best baseline where there is one. On fresh seeds each rests on
+    those that its figures rest on (``Confirmation.seeds_of``)."""
 
     images: tuple[WrongImage, ...]
-    """Most often wrong first."""
+    """Those that are most surely wrong first, ``MOST_IMAGES`` at most. They rest on all runs, on fresh seeds
+    on those of the choice too: what an image is does not hang on which schedule was chosen, and each seed
+    is scored on a part of the images alone."""
+
+    runs: int = 0
+    """Runs of the best schedule that ``images`` rest on."""
+
+    images_scored: int = 0
+    """Images that any of these was scored on."""
+
+    images_wrong: int = 0
+    """Of them those that any of these got wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredRun:
+    """What a run that came to its end made of its validation images."""
+
+    number: int
+    """Of its fresh seed, or of its fold."""
+
+    images: NDArray[np.int64]
+    """Image ids, (n,)."""
+
+    predicted: NDArray[np.int64]
+    """The class that each was taken for, (n,)."""
+
+    counted: bool = True
+    """Whether the trial's figures rest on it."""
+
+
+@dataclass(frozen=True)
+class ScoredTrial:
+    """The runs of a trial; those that diverged are not among them."""
+
+    trial: int
+    runs: Sequence[ScoredRun]
+
+
+@dataclass(frozen=True, eq=False)
+class Classified:
+    """All that was said of images, and what they are."""
+
+    labels: NDArray[np.int64]
+    """Classes in the data by image id, (images,)."""
+
+    n_classes: int
+    best: ScoredTrial
+    baseline: ScoredTrial | None
+    fresh: bool
+    """As in ``Mistakes``."""
+
+
+def mistakes_of(
+    said: Classified,
+    name_of: Callable[[int], str],
+    thumbnails: Callable[[Sequence[int]], Sequence[str]],
+) -> Mistakes | None:
+    """Count mistakes, and name the images that are most surely wrong.
+
+    Images are ordered by the lower end of Wilson's interval of how often they were wrong: 6 of 6 comes
+    before 2 of 2, that before 1 of 1, and that before 3 of 6. Where the best schedule says as much of two
+    images, that comes first of which the best baseline says more; then the order is that of the data.
+
+    Args:
+        said: The runs.
+        name_of: From an image id to its name.
+        thumbnails: From image ids to their thumbnails.
+
+    Returns:
+        None where no run of the best schedule counts.
+
+    Source:
+        Wilson 1927 (``proportions.share_of``).
+    """
+    trials = [said.best] if said.baseline is None else [said.best, said.baseline]
+    found = [_confusion(one, said.labels, said.n_classes) for one in trials]
+    if not found[0].runs:
+        return None
+    own = _tally(said.best, said.labels)
+    other = _tally(said.baseline, said.labels) if said.baseline else {}
+
+    def surely(image: int) -> tuple[float, float, int]:
+        return -_least(*own[image]), -_least(*other.get(image, NEVER)), image
+
+    wrong = [image for image, (missed, _) in own.items() if missed]
+    images = sorted(wrong, key=surely)[:MOST_IMAGES]
+    named = []
+    for image, thumbnail in zip(images, thumbnails(images), strict=True):
+        label, (missed, scored), others = int(said.labels[image]), own[image], other.get(image, NEVER)
+        named.append(
+            WrongImage(
+                name=name_of(image),
+                label=label,
+                predicted=_taken_for(said.best, image, label, said.n_classes),
+                wrong=missed,
+                scored=scored,
+                other_wrong=others[0],
+                other_scored=others[1],
+                thumbnail=thumbnail,
+            )
+        )
+    return Mistakes(
+        fresh=said.fresh,
+        confusions=tuple(one for one in found if one.runs),
+        images=tuple(named),
+        runs=len(said.best.runs),
+        images_scored=len(own),
+        images_wrong=len(wrong),
+    )
+
+
+def _confusion(trial: ScoredTrial, labels: NDArray[np.int64], n_classes: int) -> Confusion:
+    runs = [run for run in trial.runs if run.counted]
+    images, predicted = _joined(runs)
+    matrix = metrics.confusion(labels[images], predicted, n_classes)
+    return Confusion(
+        trial=trial.trial,
+        runs=tuple(run.number for run in runs),
+        images=tuple(np.bincount(labels[np.unique(images)], minlength=n_classes).tolist()),
+        counts=tuple((row, column, int(matrix[row, column])) for row, column in np.argwhere(matrix).tolist()),
+    )
+
+
+def _tally(trial: ScoredTrial, labels: NDArray[np.int64]) -> dict[int, tuple[int, int]]:
+    """Count by image that was scored the runs that got it wrong, and all of them."""
+    images, predicted = _joined(trial.runs)
+    wrong = np.bincount(images[predicted != labels[images]], minlength=len(labels))
+    scored = np.bincount(images, minlength=len(labels))
+    return {image: (int(wrong[image]), int(scored[image])) for image in np.flatnonzero(scored).tolist()}
+
+
+def _taken_for(trial: ScoredTrial, image: int, label: int, n_classes: int) -> int:
+    """Give the wrong class that an image was taken for most often, among equals the first one."""
+    images, predicted = _joined(trial.runs)
+    said = predicted[images == image]
+    return int(np.bincount(said[said != label], minlength=n_classes).argmax())
+
+
+def _joined(runs: Sequence[ScoredRun]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    nothing = np.zeros(0, np.int64)
+    return (
+        np.concatenate([nothing, *(run.images for run in runs)]),
+        np.concatenate([nothing, *(run.predicted for run in runs)]),
+    )
+
+
+@cache
+def _least(wrong: int, scored: int) -> float:
+    """Give the share that an image is wrong at least, by 97.5 %."""
+    return share_of(wrong, scored).low
