@@ -23,9 +23,8 @@ from autofreeze.axes import (
     Range,
 )
 from autofreeze.regime import Regime
+from autofreeze.valueschema import DIALECT
 from autofreeze.views import crops
-
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def space_schema() -> dict[str, Any]:

@@ -33,6 +33,11 @@ class Value(BaseModel):
         except ValidationError as error:
             raise ConfigError(explain(error, known=list(cls.model_fields)), where=where) from None
 
+    def plain(self) -> dict[str, Any]:
+        """Give it as plain data that any reader of JSON takes: NaN and infinities as text."""
+        data: dict[str, Any] = json.loads(self.model_dump_json())
+        return data
+
     @property
     def digest(self) -> str:
         """Hash of the content, 16 hexadecimal digits; equal values have equal digests."""

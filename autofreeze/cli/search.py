@@ -226,7 +226,8 @@ def _one(data: str, model: str, out: Path, given: dict[str, Any], *, train: bool
 
     result = api.search(data, model, **given)
     show(result, Console())
-    typer.echo(f"kept in {out} (report.md for people, report.json for programs)")
+    typer.echo(f"kept in {out} (report.html for people, report.json for programs)")
+    typer.echo(f"the report in a browser: autofreeze report {shlex.quote(str(out))} --open")
     if result.best is not None:
         typer.echo(f"the schedule as a file:  autofreeze export {shlex.quote(str(out))} -o best.yaml")
         typer.echo(f"for other trainers:      autofreeze export {shlex.quote(str(out))} --list")
@@ -247,7 +248,8 @@ def _several(data: list[str], model: str, out: Path, given: dict[str, Any], *, t
     summary = api.search_all(data, model, **given)
     show_summary(summary, Console())
     folder = shlex.quote(str(out))
-    typer.echo(f"kept in {out}, a run folder for each data set")
+    typer.echo(f"kept in {out} (report.html for people), a run folder for each data set")
+    typer.echo(f"all in a browser:  autofreeze report {folder} --open")
     typer.echo(f"one report:  autofreeze report {folder} --dataset NAME")
     typer.echo(f"one schedule as a file:  autofreeze export {folder} --dataset NAME -o best.yaml")
     if summary.cut_short == INTERRUPTED:

@@ -29,12 +29,12 @@ def write_report(result: StudyResult, folder: Path, evidence: Evidence | None = 
 def write_summary(summary: SummaryResult, folder: Path) -> Path:
     """Write the summary of several data sets into the folder that holds their run folders."""
     text, page = markdown.summary_page(summary), document.summary_page(summary)
-    _write(folder, summary.model_dump(mode="json"), text, page)
+    _write(folder, summary.plain(), text, page)
     return folder / REPORT
 
 
 def _write(folder: Path, data: dict[str, Any], text: str, page: str) -> None:
-    write_text(folder / REPORT, json.dumps(data, indent=1) + "\n")
+    write_text(folder / REPORT, json.dumps(data, indent=1, allow_nan=False) + "\n")
     write_text(folder / TEXT, text)
     write_text(folder / PAGE, page)
 
@@ -72,12 +72,22 @@ def read_as_written(folder: str | Path) -> StudyResult | SummaryResult:
     Raises:
         RunFolderError: There is no report, or it cannot be read.
     """
+    report = read_whole(folder)
+    return report.result if isinstance(report, Report) else report
+
+
+def read_whole(folder: str | Path) -> Report | SummaryResult:
+    """Read a report with its evidence; of a summary as :func:`read_as_written`.
+
+    Raises:
+        RunFolderError: There is no report, or it cannot be read.
+    """
     file = Path(folder) / REPORT
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
         if data.get("kind") == "summary":
             return SummaryResult.model_validate(data)
-        return Report.parse(data).result
+        return Report.parse(data)
     except OSError as error:
         reason = f"no {REPORT} ({error.strerror}); is this the folder of a search?"
         raise RunFolderError(reason, where=str(folder)) from None

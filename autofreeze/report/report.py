@@ -44,15 +44,15 @@ class Report:
         """Give it as plain data: what follows from the result first, then the result, then the evidence."""
         best = self.result.best
         return {
-            "verdict": self.verdict.model_dump(mode="json"),
+            "verdict": self.verdict.plain(),
             "confirmed": self.verdict.confirmed,
             "best": None if best is None else {"trial": best.number, "sentence": sentence(best.schedule)},
-            "compared": [row.model_dump(mode="json") for row in self.compared],
-            "stability": self.stability.model_dump(mode="json"),
+            "compared": [row.plain() for row in self.compared],
+            "stability": self.stability.plain(),
             "endings": Counter(trial.ending.value for trial in self.result.trials),
             "work": self.result.work,
-            **self.result.model_dump(mode="json"),
-            EVIDENCE: self.evidence.model_dump(mode="json"),
+            **self.result.plain(),
+            EVIDENCE: self.evidence.plain(),
         }
 
     @classmethod
