@@ -15,6 +15,7 @@ from autofreeze.confirmation import Confirmation
 from autofreeze.cost import run_work
 from autofreeze.display import Display
 from autofreeze.forecast import forecast
+from autofreeze.imagemistakes import ImageMistakes
 from autofreeze.imagescoring import FreshImageScoring, ImageScoring
 from autofreeze.job import EpochRecord, Job
 from autofreeze.metrics import effective_images
@@ -134,9 +135,12 @@ class ImageSubject:
         return {"task": self.bench.task.model_dump(mode="json")}
 
     def mistakes(self, result: StudyResult, folder: Path) -> Mistakes | None:
-        """Nothing yet."""
-        del result, folder
-        return None
+        """Say what the best schedule gets wrong in validation, beside the best baseline."""
+        return self._mistakes.read(result, folder)
+
+    @cached_property
+    def _mistakes(self) -> ImageMistakes:
+        return ImageMistakes(self.bench.dataset, self.bench.splits, self.fresh_scoring)
 
     def introduction(self) -> list[str]:
         """Say which images, from which weights, and what was found in the images."""

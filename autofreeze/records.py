@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,22 +13,108 @@ from autofreeze.job import EpochRecord, Job
 RECORDS = "records.jsonl"
 
 
-def line_of(job: Job, record: EpochRecord) -> str:
-    """Write a record as one line."""
-    fresh = {} if job.fresh is None else {"fresh": job.fresh}
-    plain = record.model_dump(mode="json", exclude=None if record.members else {"members"})
-    entry = {"trial": job.trial, "fold": job.fold, **fresh, "record": plain}
-    return json.dumps(entry, separators=(",", ":")) + "\n"
-
+Kind = Literal["fold", "fresh"]
+"""Of runs: by what their numbers count."""
 
 Curves = dict[tuple[int, int], list[EpochRecord]]
 
 
-def read_records(path: Path) -> Curves:
-    """Read every record of the search in a run folder: (trial, fold) -> its epochs in order.
+def line_of(job: Job, record: EpochRecord, at: float, where: str = "") -> str:
+    """Write a record as one line: whose it is, when and where it was trained, then the record.
 
-    A torn last line, which a search leaves that is killed or is writing at this moment, is passed over.
+    Args:
+        job: Whose it is.
+        record: What its newest epoch gave.
+        at: When that epoch ended, in seconds since 1970.
+        where: Name of the place; left out when empty.
     """
+    fresh = {} if job.fresh is None else {"fresh": job.fresh}
+    place = {"where": where} if where else {}
+    plain = record.model_dump(mode="json", exclude=None if record.members else {"members"})
+    entry = {"trial": job.trial, "fold": job.fold, **fresh, "at": round(at, 3), **place, "record": plain}
+    return json.dumps(entry, separators=(",", ":")) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the records, of which only the beginning has been read."""
+
+    trial: int
+    fold: int
+    fresh: int | None
+    at: float | None
+    """When the epoch ended, in seconds since 1970; None in a file of an earlier version."""
+
+    where: str
+    epoch: int
+    line: str
+
+    @property
+    def seconds(self) -> float:
+        """As in the record."""
+        # What stands before it is numbers and packed text; the heads of a sweep come after it.
+        found = _SECONDS.search(self.line)
+        return float(found[1]) if found else self.record().seconds
+
+    @property
+    def may_be_last(self) -> bool:
+        """Whether the run may have ended with it: False is certain."""
+        return _LAST in self.line
+
+    def record(self) -> EpochRecord:
+        """Read the rest."""
+        return EpochRecord.model_validate(json.loads(self.line)["record"])
+
+
+_BEGINNING = re.compile(
+    r'\{"trial":(\d+),"fold":(\d+)(?:,"fresh":(\d+))?(?:,"at":([-+.e\d]+))?'
+    r'(?:,"where":("(?:[^"\\]|\\.)*"))?,"record":\{"epoch":(\d+),'
+)
+_SECONDS = re.compile(r'"seconds":([-+.e\d]+)')
+_LAST = '"last":true'
+
+
+def entries(path: Path) -> Iterator[Entry]:
+    """Go through the records in a run folder, in the order in which they came; none where there is no file.
+
+    Lines are read no further than needed. A torn last line, which a search leaves that is killed or is writing
+    at this moment, is passed over.
+    """
+    file = path / RECORDS
+    if not file.exists():
+        return
+    with file.open(encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            if line.endswith("\n"):
+                yield _entry(line)
+
+
+def _entry(line: str) -> Entry:
+    found = _BEGINNING.match(line)
+    if found is None:  # written by somebody else
+        whole = json.loads(line)
+        given = {name: whole.get(name) for name in ("trial", "fold", "fresh", "at")}
+        return Entry(**given, where=whole.get("where", ""), epoch=whole["record"]["epoch"], line=line)
+    trial, fold, fresh, at, where, epoch = found.groups()
+    return Entry(
+        int(trial),
+        int(fold),
+        None if fresh is None else int(fresh),
+        None if at is None else float(at),
+        "" if where is None else json.loads(where),
+        int(epoch),
+        line,
+    )
+
+
+"""(trial, number of the fold or of the fresh seed) -> the records of the run."""
+
+Ends = dict[tuple[int, int], EpochRecord]
+"""The same of last records alone."""
+
+
+def read_records(path: Path) -> Curves:
+    """Read every record of the search in a run folder: (trial, fold) -> its epochs in order."""
     return _read(path, "fold")
 
 
@@ -34,22 +123,43 @@ def read_fresh_records(path: Path) -> Curves:
     return _read(path, "fresh")
 
 
-def _read(path: Path, kind: Literal["fold", "fresh"]) -> Curves:
+def _read(path: Path, kind: Kind) -> Curves:
     """Read the records of the search, which have no fresh seed, or those of the confirmation."""
     curves: Curves = {}
-    file = path / RECORDS
-    if not file.exists():
-        return curves
-    whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")
-    for line in whole.splitlines():
-        entry = json.loads(line)
-        if ("fresh" in entry) != (kind == "fresh"):
+    for entry in entries(path):
+        number = _number(entry, kind)
+        if number is None:
             continue
-        curve = curves.setdefault((entry["trial"], entry[kind]), [])
-        record = EpochRecord.model_validate(entry["record"])
-        if record.epoch == len(curve):
-            curve.append(record)
+        curve = curves.setdefault((entry.trial, number), [])
+        if entry.epoch == len(curve):
+            curve.append(entry.record())
     return curves
+
+
+def _number(entry: Entry, kind: Kind) -> int | None:
+    """Give the number of a run's fold or fresh seed; None where it is of the other kind."""
+    if kind == "fresh":
+        return entry.fresh
+    return entry.fold if entry.fresh is None else None
+
+
+def read_ends(path: Path, trials: Collection[int], kind: Kind) -> Ends:
+    """Read the last record of every run of some trials that came to its end, and parse no other line.
+
+    Args:
+        path: The run folder.
+        trials: Their numbers.
+        kind: Whether runs of the search (``fold``) or of the confirmation (``fresh``) are meant.
+    """
+    ends: Ends = {}
+    for entry in entries(path):
+        number = _number(entry, kind)
+        if number is None or entry.trial not in trials or not entry.may_be_last:
+            continue
+        record = entry.record()
+        if record.last:
+            ends.setdefault((entry.trial, number), record)
+    return ends
 
 
 def repair(file: Path) -> None:
