@@ -12,11 +12,11 @@ from autofreeze.job import EpochRecord, Job
 
 RECORDS = "records.jsonl"
 
-
 Kind = Literal["fold", "fresh"]
 """Of runs: by what their numbers count."""
 
 Curves = dict[tuple[int, int], list[EpochRecord]]
+"""(trial, number of the fold or of the fresh seed) -> the records of the run."""
 
 
 def line_of(job: Job, record: EpochRecord, at: float, where: str = "") -> str:
@@ -106,8 +106,6 @@ def _entry(line: str) -> Entry:
         line,
     )
 
-
-"""(trial, number of the fold or of the fresh seed) -> the records of the run."""
 
 Ends = dict[tuple[int, int], EpochRecord]
 """The same of last records alone."""
