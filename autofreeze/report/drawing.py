@@ -29,13 +29,18 @@ def draw(schedule: Schedule, width: int = 80) -> str:
     margin = max(len(name) for name in schedule.groups) + 2
     columns = max(min(width - margin, 60), 8)
     steps = [int((column + 0.5) / columns * timetable.total_steps) for column in range(columns)]
-    cells = [lr for phase in schedule.phases for lr in phase.lrs if lr is not None]
-    low, high = min(cells) / (1 if schedule.curve == "constant" else TAIL), max(cells)
+    low, high = rate_span(schedule)
     lines = [
         name.ljust(margin) + "".join(_block(timetable.rate(group, step), low, high) for step in steps)
         for group, name in enumerate(schedule.groups)
     ]
     return "\n".join([*lines, " " * margin + _axis(schedule, columns), _legend(low, high, schedule)])
+
+
+def rate_span(schedule: Schedule) -> tuple[float, float]:
+    """Give the lowest rate that is told apart in a picture, and the highest."""
+    cells = [lr for phase in schedule.phases for lr in phase.lrs if lr is not None]
+    return min(cells) / (1 if schedule.curve == "constant" else TAIL), max(cells)
 
 
 def _block(rate: float | None, low: float, high: float) -> str:
