@@ -10,13 +10,6 @@ class Prose(Value):
     text: str
 
 
-class Heading(Value):
-    """A heading inside a section, which a link can lead to."""
-
-    id: str
-    title: str
-
-
 class Bullets(Value):
     """Lines of plain text, a bullet for each."""
 
@@ -59,6 +52,13 @@ class Question(Value):
     rests_on: str
 
 
+class Pairs(Value):
+    """Names, each with what is told of it."""
+
+    title: str = ""
+    pairs: tuple[tuple[str, str], ...]
+
+
 class Fact(Value):
     """One figure, and what it is."""
 
@@ -80,7 +80,7 @@ class Fallback(Value):
 
 
 Block = (
-    Prose | Heading | Bullets | Code | Headline | Banner | Question | Facts | Fallback
+    Prose | Bullets | Code | Headline | Banner | Question | Pairs | Facts | Fallback
     | Figure | Table | Gallery | Absent
 )  # fmt: skip
 

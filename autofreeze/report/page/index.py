@@ -3,9 +3,10 @@
 from urllib.parse import quote
 
 from autofreeze.phrases import capitalised, duration
-from autofreeze.report.page.blocks import Banner, Block, Code, Page, Prose, Section
+from autofreeze.report.page.blocks import Banner, Block, Code, Page, Pairs, Prose, Section
 from autofreeze.report.page.figure import Cell, Table
-from autofreeze.report.page.tables import DASH, pairs_table
+from autofreeze.report.page.origin import pairs_of
+from autofreeze.report.page.tables import DASH
 from autofreeze.report.summary import over, unconfirmed_lines
 from autofreeze.report.using import use_of_all
 from autofreeze.report.words import standing_of_all, title_of_all
@@ -23,7 +24,8 @@ def index(summary: SummaryResult) -> Page:
     rest: list[Block] = [Prose(text=f"All together: {duration(summary.seconds)}.")]
     if summary.command:
         rest.append(Code(title="The command:", lines=(summary.command,)))
-    rest.append(pairs_table("versions", "Versions", summary.versions.items()))
+    rest.append(Pairs(title="Machine", pairs=pairs_of(summary.machine)))
+    rest.append(Pairs(title="Versions", pairs=pairs_of(summary.versions)))
     sections = (
         Section(id="best", title="Best schedules", blocks=tuple(best)),
         Section(id="conditions", title="Conditions", blocks=tuple(rest)),

@@ -15,6 +15,7 @@ from autofreeze.report.page.blocks import (
     Code,
     Fallback,
     Headline,
+    Pairs,
     Prose,
     Question,
     Section,
@@ -37,6 +38,8 @@ from autofreeze.report.page.figures import (
     unstable,
     workers,
 )
+from autofreeze.report.page.glance import glance
+from autofreeze.report.page.origin import pairs_of, provenance
 from autofreeze.report.placing import placing_lines
 from autofreeze.report.plan import expected_line
 from autofreeze.report.report import Report
@@ -89,6 +92,7 @@ def _verdict(report: Report) -> Iterator[Block]:
         sentence=capitalised(verdict.headline),
         basis=basis,
     )
+    yield glance(report)
     yield heatmap.figure(report)
     if best is not None:
         yield Fallback(lines=tuple(draw(best.schedule, DRAWING_WIDTH).split("\n")))
@@ -108,9 +112,14 @@ def _answers(report: Report) -> Iterator[Block]:
         return
     for question, told in answer_lines(verdict):
         yield Question(text=question, rests_on=told)
-    notes = tuple(note_lines(verdict))
+    notes = tuple(_topic(line) for line in note_lines(verdict))
     if notes:
-        yield Bullets(lines=notes)
+        yield Pairs(pairs=notes)
+
+
+def _topic(line: str) -> tuple[str, str]:
+    topic, _, told = line.partition(": ")
+    return topic, told
 
 
 def _work(report: Report) -> Iterator[Block]:
@@ -190,8 +199,9 @@ def _conditions(report: Report) -> Iterator[Block]:
             yield Bullets(title="Found in the images:", lines=in_images)
     if result.command:
         yield Code(title="The command:", lines=(result.command,))
-    yield tables.pairs_table("versions", "Versions", result.versions.items())
-    yield tables.pairs_table("machine", "Machine", result.machine.items())
+    yield Pairs(title="Seeds and fingerprints", pairs=tuple(provenance(report)))
+    yield Pairs(title="Machine", pairs=pairs_of(result.machine))
+    yield Pairs(title="Versions", pairs=pairs_of(result.versions))
 
 
 def _use(report: Report) -> Iterator[Block]:

@@ -1,7 +1,7 @@
 """Tables of the page that belong to no figure."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from autofreeze.figures import error_of, name_of_trial, shown_value, work_of_run
@@ -164,12 +164,6 @@ def _peak_of(schedule: Schedule, group: str) -> float | None:
         return None
     column = schedule.groups.index(group)
     return max((lr for phase in schedule.phases if (lr := phase.lrs[column]) is not None), default=None)
-
-
-def pairs_table(id: str, title: str, pairs: Iterable[tuple[str, object]]) -> Table:
-    """Write what has a name and a value each."""
-    rows = tuple((Cell(text=name), Cell(text=str(value))) for name, value in pairs)
-    return Table(id=id, title=title, headings=("what", "which"), rows=rows, left=(0, 1))
 
 
 def _rate(lr: float | None) -> Cell:
