@@ -222,7 +222,7 @@ class Confirming:
             case Recorded(job, record, where):
                 curve = runs.curves.setdefault(event.job.fresh, [])
                 if record.epoch == len(curve):
-                    self._run.append(job, record)
+                    self._run.append(job, record, at=event.at, where=where)
                     curve.append(record)
                 if self._observer:
                     self._observer.run_recorded(job, record, where)

@@ -77,8 +77,8 @@ _LAST = '"last":true'
 def entries(path: Path) -> Iterator[Entry]:
     """Go through the records in a run folder, in the order in which they came; none where there is no file.
 
-    Lines are read no further than needed. A torn last line, which a search leaves that is killed or is writing
-    at this moment, is passed over.
+    Lines are read no further than needed. A torn last line, which a search leaves that is killed or is
+    writing at this moment, is passed over.
     """
     file = path / RECORDS
     if not file.exists():

@@ -7,6 +7,7 @@ every run, ``checkpoints/`` the rolling state of runs under way, ``status.json``
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -133,9 +134,16 @@ class RunFolder:
         """Have what the study writes within a block reach the disk at the block's end, in one go."""
         return self._journal.together()
 
-    def append(self, job: Job, record: EpochRecord) -> None:
-        """Keep a record: one line, on disk before this returns."""
-        self._records.write(line_of(job, record))
+    def append(self, job: Job, record: EpochRecord, *, at: float | None = None, where: str = "") -> None:
+        """Keep a record: one line, on disk before this returns.
+
+        Args:
+            job: Whose it is.
+            record: What its newest epoch gave.
+            at: When that epoch ended, in seconds since 1970; now when left out.
+            where: Name of the place; see ``Recorded.where``.
+        """
+        self._records.write(line_of(job, record, time.time() if at is None else at, where))
         self._records.flush()
         os.fsync(self._records.fileno())
 

@@ -283,7 +283,7 @@ class Study:
         match event:
             case Recorded(job, record, where):
                 live.where = where
-                self._keep(live, job, record)
+                self._keep(live, event)
                 self._judge_record(live, job, record)
             case Finished(job):
                 self._run.drop_checkpoint(job)
@@ -295,11 +295,12 @@ class Study:
                 self._run.drop_checkpoint(job)
                 self._fail(live, error, details)
 
-    def _keep(self, live: LiveTrial, job: Job, record: EpochRecord) -> None:
+    def _keep(self, live: LiveTrial, event: Recorded) -> None:
+        job, record = event.job, event.record
         curve = live.curves.setdefault(job.fold, [])
         if record.epoch < len(curve):
             return  # told again by a run that was continued
-        self._run.append(job, record)
+        self._run.append(job, record, at=event.at, where=event.where)
         curve.append(record)
         self._curves.append(job.trial, job.fold, record)
         self._report(live, record, self._step(live, job.fold, record))

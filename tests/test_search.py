@@ -104,8 +104,8 @@ def test_a_search_killed_and_resumed_is_the_unbroken_one(
     for number, stop in enumerate(stops):
         left = iter(range(stop - 1))
 
-        def deadly(self, job, record, left=left):
-            append(self, job, record)
+        def deadly(self, job, record, left=left, **told):
+            append(self, job, record, **told)
             if next(left, None) is None:
                 self.close()
                 raise Killed

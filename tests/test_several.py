@@ -173,8 +173,8 @@ def test_a_data_set_that_fails_in_the_middle_does_not_lose_the_others(data, tmp_
 def test_ctrl_c_ends_the_whole_search_with_a_report_and_it_can_go_on(data, tmp_path, monkeypatch, capsys):
     append = RunFolder.append
 
-    def interrupting(self, job, record):
-        append(self, job, record)
+    def interrupting(self, job, record, **told):
+        append(self, job, record, **told)
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(RunFolder, "append", interrupting)
@@ -196,11 +196,11 @@ def test_a_killed_search_leaves_the_reports_of_what_has_ended(data, tmp_path, mo
 
     append = RunFolder.append
 
-    def deadly(self, job, record):
+    def deadly(self, job, record, **told):
         if job.trial == 1:
             self.close()
             raise Killed
-        append(self, job, record)
+        append(self, job, record, **told)
 
     monkeypatch.setattr(RunFolder, "append", deadly)
     with pytest.raises(Killed):

@@ -748,10 +748,10 @@ def killed_at(monkeypatch, write, *, after):
     left = iter(range(write))
 
     def deadly(method):
-        def call(self, *args):
+        def call(self, *args, **told):
             alive = next(left, None) is not None
             if alive or after:
-                method(self, *args)
+                method(self, *args, **told)
             if not alive:
                 raise Killed
 

@@ -1,6 +1,7 @@
 """What every executor does: submit a job, give the next event, stop a job."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from autofreeze.job import EpochRecord, Job
@@ -14,6 +15,9 @@ class Recorded:
     record: EpochRecord
     where: str = ""
     """What to call the place where it runs; empty where there is but one."""
+
+    at: float = field(default_factory=time.time, compare=False)
+    """When the epoch ended, in seconds since 1970 by the clock of the machine where it ran."""
 
 
 @dataclass(frozen=True)

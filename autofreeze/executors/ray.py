@@ -8,6 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -327,8 +328,8 @@ class RayExecutor:
         where = self._ledger.name(report.place)
         for told in report.told:
             match told:
-                case Recorded(job, record):
-                    self._events.append((name, Recorded(job, record, where)))
+                case Recorded():
+                    self._events.append((name, replace(told, where=where)))
                 case Displaced(job, error):
                     self._displace(name, job, error)
                 case _:

@@ -84,7 +84,7 @@ class ReplayExecutor:
         record = running.left.pop(0)
         running.due = running.began + (running.left[0] if running.left else record).seconds
         heapq.heappush(self._running, running)
-        return Recorded(running.job, record)
+        return Recorded(running.job, record, at=self.clock)
 
     def stop(self, job: Job) -> None:
         """Drop a job; its worker takes the next one that waits."""
