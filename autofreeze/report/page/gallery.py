@@ -1,10 +1,49 @@
 """The images that the best schedule gets wrong most often, to judge labels by."""
 
-from autofreeze.report.page.figure import Absent, Gallery
+from autofreeze.mistakes import MOST_IMAGES, WrongImage
+from autofreeze.phrases import capitalised, counted, printable
+from autofreeze.report.page.classified import Classified, of_images
+from autofreeze.report.page.figure import Absent, Gallery, Picture
 from autofreeze.report.report import Report
+
+ID, TITLE = "wrong-images", "Images most often wrong"
+
+PURPOSE = (
+    "Look here for wrong labels: what is called one thing and taken for another run after run is often "
+    "labelled wrongly, or shows both."
+)
 
 
 def gallery(report: Report) -> Gallery | Absent:
     """Give them, most surely wrong first."""
-    del report
-    return Absent(id="wrong-images", title="Images most often wrong", reason="not drawn yet")
+    found, mistakes = Classified.of(report), report.evidence.mistakes
+    if isinstance(found, str) or mistakes is None:
+        return Absent(id=ID, title=TITLE, reason=str(found))
+    seen = f"{of_images(mistakes)}, {counted(f'{mistakes.images_scored:,}', 'validation image')}"
+    if not mistakes.images:
+        return Absent(id=ID, title=TITLE, reason=f"Every image was classified rightly: {seen}.")
+    wrong = f"{mistakes.images_wrong:,} of them wrong at least once"
+    told = f"the {len(mistakes.images)} that are most surely wrong are shown"
+    if mistakes.images_wrong <= MOST_IMAGES:
+        told = "all are shown, those that are most surely wrong first"
+    return Gallery(
+        id=ID,
+        title=TITLE,
+        pictures=tuple(_picture(found, one) for one in mistakes.images),
+        note=f"{PURPOSE} {capitalised(seen)}, {wrong}; {told}. No image of the test split is among them.",
+    )
+
+
+def _picture(found: Classified, one: WrongImage) -> Picture:
+    beside = ""
+    if found.baseline is not None and one.other_scored:
+        beside = f"{found.baseline.name}: {one.other_wrong} of {one.other_scored}"
+    return Picture(
+        name=printable(one.name),
+        label=found.name(one.label),
+        predicted=found.name(one.predicted),
+        wrong=one.wrong,
+        scored=one.scored,
+        thumbnail=one.thumbnail,
+        beside=beside,
+    )
