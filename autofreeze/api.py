@@ -69,6 +69,7 @@ def search(
     cpus_per_trial: float | None = None,
     max_concurrent: int | None = None,
     storage: str | Path | None = None,
+    log: Sequence[str] = (),
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -128,13 +129,16 @@ def search(
         max_concurrent: Trials on Ray at once, at most; by the number of trials when left out.
         storage: Folder that all nodes see under the same path: what runs need to go on after a fault lies
             there. By way of Ray when left out.
+        log: What else is written while it runs: ``tensorboard`` writes event files to ``out/tensorboard``
+            (needs the extra of that name).
         display: Shows what it will cost and how it goes; nothing is shown when left out.
         command: Told in the report.
         task: Fields of :class:`autofreeze.task.Task`, such as ``weights``, ``metric`` or ``image_size``. With
             ``fit`` only ``metric``: a name for what it yields.
 
     Returns:
-        What was found; also in ``out/report.json`` and ``out/report.md``, which are written as trials end.
+        What was found; also in ``out/report.json`` and, for people, ``report.html`` and ``report.md``, which
+        are written as trials end.
 
     Raises:
         InputError: Something given is wrong; nothing has been overwritten.
@@ -148,7 +152,7 @@ def search(
         1.0 if own or delta is None else delta, tuple(tune_baselines), max_cost, views, erase, candidates,
         max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after, ray=ray,
         gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial, max_concurrent=max_concurrent,
-        storage=storage,
+        storage=storage, log=tuple(log),
     )  # fmt: skip
     out = Path(out)
     subject: Subject | None = None
@@ -231,6 +235,7 @@ def plan(
     given["seconds"] = given.pop("time_limit", None)
     given["tune_baselines"] = tuple(given.get("tune_baselines", ()))
     given["warm_start"] = tuple(given.get("warm_start", ()))
+    given["log"] = tuple(given.get("log", ()))
     names = {field.name for field in fields(SearchOptions)}
     options = SearchOptions(**{name: given.pop(name) for name in names & given.keys()}).decided()
     subject = open_one(_task(data, model, options, given), display)
@@ -269,6 +274,7 @@ def search_all(
     cpus_per_trial: float | None = None,
     max_concurrent: int | None = None,
     storage: str | Path | None = None,
+    log: Sequence[str] = (),
     display: Display | None = None,
     command: str = "",
     **task: Any,
@@ -281,7 +287,7 @@ def search_all(
     Args:
         data: The data sets, each as for :func:`search`; at least one, none twice.
         model: timm name of the backbone.
-        out: Folder for ``report.json``, ``report.md``, and a run folder for each data set, named after it.
+        out: Folder for the reports of all, and a run folder for each data set, named after it.
         preset: As for :func:`search`, like all that follow.
         trials: Trials of each data set.
         time_limit: Seconds for all together, split evenly over the data sets that are left.
@@ -307,6 +313,7 @@ def search_all(
         cpus_per_trial: CPUs of each trial on Ray.
         max_concurrent: Trials on Ray at once, at most.
         storage: Folder that all nodes see.
+        log: What else is written while they run.
         display: Shows progress.
         command: Told in the reports.
         task: Fields of :class:`autofreeze.task.Task`.
@@ -326,7 +333,7 @@ def search_all(
         tuple(tune_baselines), max_cost, views, erase, candidates,
         max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after, ray=ray,
         gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial, max_concurrent=max_concurrent,
-        storage=storage,
+        storage=storage, log=tuple(log),
     ).decided()  # fmt: skip
     given = [str(one) for one in data]
     _check_each_once(given)

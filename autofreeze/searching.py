@@ -1,6 +1,7 @@
 """One session of a search: its study, its plan, its reports."""
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from autofreeze.confirmation import Confirmation
 from autofreeze.display import Display
 from autofreeze.earlier import warm_starts
 from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
+from autofreeze.eventlog import EventLog
 from autofreeze.executing import Workplace, workplace
 from autofreeze.executors.protocol import Executor
 from autofreeze.gathering import gather
@@ -28,7 +30,7 @@ from autofreeze.seeds import derive
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, Study
 from autofreeze.subject import Remaining, Subject
-from autofreeze.watching import Watcher, reason_of
+from autofreeze.watching import Listener, Watcher, reason_of
 
 if TYPE_CHECKING:
     from autofreeze.cluster.connection import Cluster
@@ -79,6 +81,7 @@ class SearchSession:
             work_shares=self._work_shares(),
             trials=options.trials,
         )
+        self._logs = self._open_logs()
         self._workplace: Workplace | None = None
         self._write_again_at = 0.0
         self.began = time.monotonic()
@@ -152,6 +155,8 @@ class SearchSession:
             self.subject.begin(folder)
             study = self._study(folder, watcher, self._workplace.executor)
             watcher.take_up(study.results)
+            for log in self._logs:
+                log.take_up(study.results)
             watcher.after_trial = lambda: self._write_now_and_then(study)
             if self.display:
                 self.display.begin(self.options.trials, study.results, self.subject.scale)
@@ -192,10 +197,16 @@ class SearchSession:
         regime = self.space.fixed_regime
         return workplace(self.subject, self.options, folder, regime=regime, cluster=self.cluster, tell=tell)
 
+    def _open_logs(self) -> list[EventLog]:
+        """Give the logs that were asked for; nothing is written yet."""
+        tell = self.display.tell if self.display else _warn
+        return [EventLog(self.out, self.subject.scale, tell) for _ in self.options.log]
+
     def _watcher(self) -> Watcher:
         trials = self.options.trials
+        listeners: list[Listener] = [self.display] if self.display else []
         return Watcher(
-            self.display,
+            [*listeners, *self._logs],
             self.out,
             trials=trials,
             scale=self.subject.scale,
@@ -383,3 +394,8 @@ class SearchSession:
             command=self.command,
             versions=versions(),
         )
+
+
+def _warn(line: str) -> None:
+    """Tell a line where nothing is shown."""
+    warnings.warn(line, RuntimeWarning, stacklevel=2)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from autofreeze.baselines import BASELINES
@@ -12,6 +13,9 @@ from autofreeze.presets import PRESETS
 from autofreeze.samplers import SAMPLERS, SamplerName
 from autofreeze.space import SpaceSpec
 from autofreeze.values import did_you_mean
+
+LOGS = {"tensorboard": "tensorboard"}
+"""What else may be written while a search runs -> the package that it needs; extras bear these names."""
 
 LONGEST = 100_000
 """Epochs of a run, at most."""
@@ -49,6 +53,7 @@ class SearchOptions:
     cpus_per_trial: float | None = None
     max_concurrent: int | None = None
     storage: str | Path | None = None
+    log: tuple[str, ...] = ()
 
     def decided(self) -> "Decided":
         """Fill in what the preset decides.
@@ -96,6 +101,7 @@ class SearchOptions:
             problems.append(f"stuck-after: got {self.stuck_after:g} s; must be above zero")
         tuned, unknown = _named_baselines(self.tune_baselines)
         problems += unknown
+        problems += _unknown_logs(self.log)
         cluster = None
         try:
             cluster = self._cluster()
@@ -131,6 +137,7 @@ class SearchOptions:
             stuck_after=self.stuck_after,
             candidates=self.candidates,
             cluster=cluster,
+            log=tuple(dict.fromkeys(self.log)),
         )
 
     def _cluster(self) -> ClusterOptions | None:
@@ -152,6 +159,18 @@ def _named_baselines(names: tuple[str, ...]) -> tuple[tuple[str, ...], list[str]
         f"tune-baselines: {name!r} is unknown{did_you_mean(name, ['all', *BASELINES])}" for name in unknown
     ]
     return tuple(dict.fromkeys(names)), problems
+
+
+def _unknown_logs(names: tuple[str, ...]) -> list[str]:
+    """Say which logs there are none of, or none without a package that is missing."""
+    unknown = [
+        f"log: {name!r} is unknown{did_you_mean(name, list(LOGS))}" for name in names if name not in LOGS
+    ]
+    missing = [name for name in dict.fromkeys(names) if name in LOGS and not find_spec(LOGS[name])]
+    return unknown + [
+        f"log: {name} needs the package {LOGS[name]}: pip install 'autofreeze[{name}]', or leave --log out"
+        for name in missing
+    ]
 
 
 @dataclass(frozen=True)
@@ -197,3 +216,6 @@ class Decided:
 
     cluster: ClusterOptions | None
     """Where the jobs run; None: here, one after the other. No part of what the study is."""
+
+    log: tuple[str, ...] = ()
+    """What else is written while it runs, of ``LOGS``. No part of what the study is."""

@@ -1,4 +1,4 @@
-"""Who watches a session: the display and ``status.json`` are told, and the report is written again."""
+"""Who watches a session: listeners and ``status.json`` are told, and the report is written again."""
 
 import math
 import os
@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from autofreeze.display import Display
+from autofreeze.confirm import FreshObserver
 from autofreeze.errors import AutofreezeError
 from autofreeze.figures import shown_value
 from autofreeze.job import EpochRecord, Job
-from autofreeze.live import LiveTrial
+from autofreeze.live import LiveTrial, Observer
 from autofreeze.looks import Look
 from autofreeze.phrases import printable
 from autofreeze.recipes import name_of
@@ -27,14 +27,18 @@ from autofreeze.status import BestSoFar, Doing, FreshSeeds, Status, UnderWay, pl
 from autofreeze.statusfile import StatusFile
 
 
+class Listener(Observer, FreshObserver, Protocol):
+    """Who is told of a whole session: a display, or a log."""
+
+
 class Watcher:
-    """The observer of a session: of its study, and of its confirmation.
+    """The observer of a session: of its study, and of its confirmation. It tells all others.
 
     Within its block the status is kept true. At the block's end it says that the search has ended, and what
     ended it before its time.
 
     Args:
-        display: Shows progress; nothing is shown when left out.
+        listeners: Who is told what happens, in this order.
         folder: The run folder; its lock is held.
         trials: Trials that the search was asked for.
         scale: Of the metric that trials are judged by.
@@ -44,7 +48,7 @@ class Watcher:
 
     def __init__(
         self,
-        display: Display | None,
+        listeners: Sequence[Listener],
         folder: Path,
         *,
         trials: int,
@@ -53,7 +57,7 @@ class Watcher:
         command: str = "",
     ) -> None:
         self.after_trial: Callable[[], object] = lambda: None
-        self._display = display
+        self._listeners = tuple(listeners)
         self._scale, self._command = scale, printable(command)  # names of files may hold any bytes
         self._trials, self._tunings = trials, tunings
         self._began, self._doing, self._cut_short = _now(), Doing.PREPARING, ""
@@ -153,8 +157,8 @@ class Watcher:
                 value=self._shown(curve[-1]) if curve else None,
                 since=_now(),
             )
-        if self._display:
-            self._display.trial_started(trial)
+        for listener in self._listeners:
+            listener.trial_started(trial)
 
     def epoch_done(self, trial: LiveTrial, record: EpochRecord) -> None:
         """Take note that a run has finished an epoch; a fold's last one leads to the next fold."""
@@ -162,8 +166,8 @@ class Watcher:
         if not record.last or fold == trial.n_folds:
             fold, done = max(trial.curves), record.epochs_done
         self._move(_key(trial.number), record, fold=fold, epochs_done=done, where=trial.where)
-        if self._display:
-            self._display.epoch_done(trial, record)
+        for listener in self._listeners:
+            listener.epoch_done(trial, record)
 
     def trial_ended(self, result: TrialResult) -> None:
         """Take note that a trial has ended, for good."""
@@ -171,8 +175,8 @@ class Watcher:
             self._under_way.pop(_key(result.number), None)
             self._count(result)
             self._pace.done += 1
-        if self._display:
-            self._display.trial_ended(result)
+        for listener in self._listeners:
+            listener.trial_ended(result)
         self.after_trial()
 
     # What the confirmation tells
@@ -182,38 +186,38 @@ class Watcher:
         run = UnderWay(number=job.trial, name=name, fresh=job.fresh, epochs=job.schedule.epochs, since=_now())
         with self._changing():
             self._under_way[job.key] = run
-        if self._display:
-            self._display.run_started(job, name)
+        for listener in self._listeners:
+            listener.run_started(job, name)
 
     def run_recorded(self, job: Job, record: EpochRecord, where: str) -> None:
         """Take note that a run on a fresh seed has finished an epoch."""
         self._move(job.key, record, epochs_done=record.epochs_done, where=where)
-        if self._display:
-            self._display.run_recorded(job, record, where)
+        for listener in self._listeners:
+            listener.run_recorded(job, record, where)
 
     def run_ended(self, job: Job) -> None:
         """Take note that a run on a fresh seed has ended, or was let go."""
         with self._changing():
             self._under_way.pop(job.key, None)
             self._pace.done += 1
-        if self._display:
-            self._display.run_ended(job)
+        for listener in self._listeners:
+            listener.run_ended(job)
 
     def confirming(self, done: int, total: int) -> None:
         """Take note of how many runs are done, of those that the next look waits for."""
         with self._changing():
             if self._fresh is not None:
                 self._fresh = self._fresh.model_copy(update={"done": done, "total": total})
-        if self._display:
-            self._display.confirming(done, total)
+        for listener in self._listeners:
+            listener.confirming(done, total)
 
     def looked(self, look: Look) -> None:
         """Take note of what a look has found."""
         with self._changing():
             if self._fresh is not None:
                 self._fresh = FreshSeeds(seeds=look.seeds, planned=self._fresh.planned)
-        if self._display:
-            self._display.looked(look)
+        for listener in self._listeners:
+            listener.looked(look)
 
     # Keeping count
 

@@ -85,7 +85,7 @@ def placed(tmp_path, made_up):
         display = Display(trials, console)
         folder = tmp_path / f"run-{is_terminal}"
         panels = []
-        with RunFolder(folder, {}) as run, Watcher(display, folder, trials=trials, scale=SCALE) as watcher:
+        with RunFolder(folder, {}) as run, Watcher((display,), folder, trials=trials, scale=SCALE) as watcher:
             executor = PlacedExecutor(made_up.curve)
             give = executor.next_event
 

@@ -174,7 +174,7 @@ class Told:
         self.seen = []
         with (
             RunFolder(folder, {"test": 1}) as run,
-            Watcher(None, folder, trials=trials, scale=SCALE, command="autofreeze search photos") as watcher,
+            Watcher((), folder, trials=trials, scale=SCALE, command="autofreeze search photos") as watcher,
         ):
             executor = PlacedExecutor(made_up.curve)
             give = executor.next_event
@@ -251,7 +251,7 @@ def test_before_it_prepares_and_at_the_end_it_says_that_it_has_ended(told):
 def test_a_confirmation_on_three_places_is_told_run_by_run(tmp_path, made_up):
     runner = Runner(made_up, {0: 0.9, 1: 0.5, 2: 0.9}, broken={1: 2})
     told, runs_on = [], set()
-    with RunFolder(tmp_path, {}) as folder, Watcher(None, tmp_path, trials=3, scale=SCALE) as watcher:
+    with RunFolder(tmp_path, {}) as folder, Watcher((), tmp_path, trials=3, scale=SCALE) as watcher:
         executor = PlacedExecutor(lambda job: list(runner(job)))
         give = executor.next_event
 
@@ -296,20 +296,20 @@ def test_a_confirmation_on_three_places_is_told_run_by_run(tmp_path, made_up):
     ids=["told", "interrupted", "unexpected"],
 )
 def test_an_error_that_ends_it_is_told(tmp_path, error, words):
-    with pytest.raises(type(error)), Watcher(None, tmp_path, trials=3, scale=SCALE):
+    with pytest.raises(type(error)), Watcher((), tmp_path, trials=3, scale=SCALE):
         raise error
     assert read_status(tmp_path).cut_short == words
     assert read_status(tmp_path).doing is Doing.ENDED
 
 
 def test_names_that_are_no_text_are_told_all_the_same(tmp_path):
-    with Watcher(None, tmp_path, trials=3, scale=SCALE, command="autofreeze search caf\udce9"):
+    with Watcher((), tmp_path, trials=3, scale=SCALE, command="autofreeze search caf\udce9"):
         pass
     assert read_status(tmp_path).command == r"autofreeze search caf\udce9"
 
 
 def test_a_time_that_was_given_is_the_most_that_is_left(tmp_path):
-    with Watcher(None, tmp_path, trials=3, scale=SCALE) as watcher:
+    with Watcher((), tmp_path, trials=3, scale=SCALE) as watcher:
         watcher.searching(20.0)
         assert 19 < watcher.status().seconds_left <= 20
 
@@ -317,7 +317,7 @@ def test_a_time_that_was_given_is_the_most_that_is_left(tmp_path):
 def test_a_value_that_is_no_number_is_not_told(tmp_path, made_up):
     job = made_up.job(0)
     broken = job.model_copy(update={"fresh": 2})
-    with Watcher(None, tmp_path, trials=3, scale=SCALE) as watcher:
+    with Watcher((), tmp_path, trials=3, scale=SCALE) as watcher:
         watcher.run_started(broken, "full")
         watcher.run_recorded(broken, made_up.diverged(job), "")
         (run,) = watcher.status().under_way
@@ -327,7 +327,7 @@ def test_a_value_that_is_no_number_is_not_told(tmp_path, made_up):
 
 def test_values_are_told_as_people_read_them(tmp_path, made_up):
     job = made_up.job(0).model_copy(update={"fresh": 0})
-    with Watcher(None, tmp_path, trials=3, scale=Scale.of("log_loss")) as watcher:
+    with Watcher((), tmp_path, trials=3, scale=Scale.of("log_loss")) as watcher:
         watcher.run_started(job, "full")
         watcher.run_recorded(job, made_up.record(job, 0, value=math.exp(-0.7)), "")
         (run,) = watcher.status().under_way

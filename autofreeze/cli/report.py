@@ -23,9 +23,7 @@ def report(
     dataset: DatasetName = None,
     open_: Annotated[
         bool,
-        typer.Option(
-            "--open", help="Open report.html in the browser; it is made where it is missing or old."
-        ),
+        typer.Option("--open", help="Open report.html in the browser; it is made where missing or old."),
     ] = False,
     as_json: OutputJson = False,
     _schema: Annotated[

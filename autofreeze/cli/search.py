@@ -161,6 +161,14 @@ def search(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder that all nodes see, for what outlives a fault."),
     ] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Write this too while it runs: tensorboard (curves, settings). May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     views: Views = None,
     erase: Erase = None,
     groups: Groups = "auto",
@@ -212,6 +220,7 @@ def asked_for(given: dict[str, Any]) -> dict[str, Any]:
         "time_limit": None if given["time"] is None else parse_duration(given["time"], option="--time"),
         "max_work": None if work is None else parse_work(work, option="--max-work"),
         "warm_start": given["warm_start"] or (),
+        "log": given["log"] or (),
         "stuck_after": None if stuck is None else parse_duration(stuck, option="--stuck-after"),
         "tune_baselines": [name.strip() for name in tuned.split(",")] if tuned else (),
         **options.task(given),
