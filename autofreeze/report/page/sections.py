@@ -156,10 +156,9 @@ def _stability(report: Report) -> Iterator[Block]:
 
 def _mistakes(report: Report) -> Iterator[Block]:
     yield classes.figure(report)
-    table = tables.class_table(report)
-    if table is not None:
-        yield table
+    yield from _table_of(classes, report)
     yield confusion.figure(report)
+    yield from _table_of(confusion, report)
     yield gallery.gallery(report)
 
 

@@ -54,24 +54,6 @@ def front_table(report: Report) -> Table | Absent:
     return Table(id="front-table", title=title, headings=headings, rows=tuple(rows), left=(0, 5))
 
 
-def class_table(report: Report) -> Table | None:
-    """Tabulate accuracy by class, where classes are uneven."""
-    classes = report.verdict.classes
-    if not classes:
-        return None
-    rows = [
-        (
-            Cell(text=one.name),
-            DASH if one.images is None else _number(f"{one.images:,}", one.images),
-            _number(figure(one.accuracy), one.accuracy),
-            _number(figure(one.baseline), one.baseline),
-        )
-        for one in classes
-    ]
-    headings = ("class", "training images", "best", "best baseline")
-    return Table(id="class-table", title="By class", headings=headings, rows=tuple(rows))
-
-
 def ends_table(result: StudyResult) -> Table | None:
     """Count trials by how they ended."""
     counts = Counter(trial.ending for trial in result.trials)
