@@ -65,10 +65,13 @@ def colours() -> dict[str, Any]:
 def island(data: object) -> str:
     """Write data as JSON that no browser takes for markup, wherever it stands.
 
-    Raises:
-        ValueError: A number is not finite: JSON has none such.
+    A number that is not finite, which JSON does not have, becomes null.
     """
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII alone
+    try:
+        text = json.dumps(data, separators=(",", ":"), allow_nan=False)  # ASCII alone
+    except ValueError:
+        finite = json.loads(json.dumps(data), parse_constant=lambda _: None)
+        text = json.dumps(finite, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
