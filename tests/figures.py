@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 from autofreeze.report.page.figure import Absent, Figure, Table
 from autofreeze.report.page.palette import LIGHT, SCALES
 
-MOST_BYTES = 400_000
+MOST_BYTES = 600_000
 """Of one figure: a page of twenty keeps below 8 MB beside plotly's own script."""
 
-MOST_TRACES = 24
+MOST_TRACES = 40
 MOST_LEGEND_ENTRIES = 9
 CARTESIAN = {"scatter", "bar", "heatmap", "box", "violin", "histogram"}
 TAGS = re.compile(r"</?(?:b|i|br|sub|sup|extra)\s*/?>")
@@ -40,14 +40,14 @@ def check(part: Figure | Absent) -> Figure | Absent:
     assert part.note == "" or part.note.strip()[-1] in ".!?"
     written = json.dumps([part.traces, part.layout], allow_nan=False)
     assert len(written) < MOST_BYTES, f"{part.id}: {len(written):,} bytes"
-    assert 0 < len(part.traces) <= MOST_TRACES
+    assert 0 < len(part.traces) <= MOST_TRACES, f"{part.id}: {len(part.traces)} traces"
     assert 100 < part.height < 4000
     for trace in part.traces:
         assert trace["type"] in CARTESIAN, trace["type"]
         _check_hover(trace)
     legend = [trace for trace in part.traces if trace.get("showlegend", True) and trace.get("name")]
     if part.layout.get("showlegend", True):
-        assert len(legend) <= MOST_LEGEND_ENTRIES
+        assert len(legend) <= MOST_LEGEND_ENTRIES, f"{part.id}: {len(legend)} legend entries"
     for path, text in _texts([part.traces, part.layout]):
         _check_text(path, text)
     go.Figure(data=[coloured(trace) for trace in part.traces], layout=coloured(part.layout))

@@ -83,7 +83,7 @@ def gradient_grid(found: Beginnings) -> Grid | None:
     """Tabulate first gradients, by what trains first; None where nothing is known of them."""
     rows = [
         (
-            _groups(one),
+            groups_words(one),
             *_side_cells(one.at_once),
             *_side_cells(one.after_warmup),
             "–" if one.ratio is None else _with_interval(one.ratio),
@@ -152,8 +152,8 @@ def _first_gradient(one: FirstGradients) -> str:
     sizes = f"{_size(one.at_once.norm.median)} at once, {_size(one.after_warmup.norm.median)} after a warm-up"
     losses = f"{one.at_once.loss.median:.2f} and {one.after_warmup.loss.median:.2f} nats"
     return (
-        f"the first gradient into the backbone ({_groups(one)}): {did}, × {_with_interval(one.ratio)} over "
-        f"{counted(one.after_warmup.norm.n, 'warm-up')}, one seed; {sizes}, at a loss of {losses}"
+        f"the first gradient into the backbone ({groups_words(one)}): {did}, × {_with_interval(one.ratio)} "
+        f"over {counted(one.after_warmup.norm.n, 'warm-up')}, one seed; {sizes}, at a loss of {losses}"
     )
 
 
@@ -180,7 +180,8 @@ def _relation(one: Relation) -> str:
     return f"rank correlation {one.correlation:+.2f}, {counted(one.n, 'run')}, {_p(one.p)}"
 
 
-def _groups(one: FirstGradients) -> str:
+def groups_words(one: FirstGradients) -> str:
+    """Name the groups that train first: ``all of it``, ``layer3 to layer4``."""
     if one.all_of_backbone:
         return "all of it"
     return one.names[0] if len(one.names) == 1 else f"{one.names[0]} to {one.names[-1]}"

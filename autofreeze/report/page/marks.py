@@ -1,7 +1,7 @@
 """How trials are marked in figures: by how they ended, and by what they train first."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from autofreeze.instabilities import Row
 from autofreeze.report.page.figure import label
@@ -11,6 +11,10 @@ from autofreeze.scale import Scale
 
 DIGITS = 6
 """Of a place on an axis: finer than a screen shows. What is read on hover is not rounded."""
+
+
+MANY = 150
+"""Points from which on they are small."""
 
 
 class Mark(NamedTuple):
@@ -52,6 +56,32 @@ def value_title(scale: Scale) -> str:
     return label(scale.metric) + (" (less is better)" if falls else "")
 
 
+def in_template(text: str) -> str:
+    """Write any text into a template of a hover, where ``%{…}`` is a variable."""
+    return label(text).replace("%{", "%&#123;")
+
+
 def cut(text: str, most: int = 22) -> str:
     """Write a long name short, for a tick; hovers give it whole."""
     return label(text if len(text) <= most else f"{text[: most - 1]}…")
+
+
+def aside(number: int) -> float:
+    """Give how far aside the point of a trial lies, -1..1: evenly spread, and the same each time."""
+    return 2 * (number * 0.6180339887498949 % 1) - 1
+
+
+def dot(mark: Mark, points: int) -> dict[str, Any]:
+    """Give the marker of a trace of points, small and thin where the figure holds many.
+
+    Args:
+        mark: Of the trace.
+        points: Of the whole figure.
+    """
+    many = points > MANY
+    return {
+        "color": mark.colour,
+        "symbol": mark.symbol,
+        "size": 5 if many else 9,
+        "opacity": 0.55 if many else 0.85,
+    }

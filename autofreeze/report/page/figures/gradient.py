@@ -1,10 +1,205 @@
-"""The first gradient into the backbone: after a warm-up and at once."""
+"""The first gradient into the backbone, at once against after a warm-up."""
 
-from autofreeze.report.page.figure import Absent, Figure
+from collections.abc import Sequence
+from typing import Any
+
+from autofreeze.firstgradients import Beginning, FirstGradients, Side, first_steps
+from autofreeze.instabilities import Row
+from autofreeze.phrases import capitalised, counted
+from autofreeze.report.page.figure import Absent, Figure, label
+from autofreeze.report.page.marks import ROW_MARKS, aside, dot, place
+from autofreeze.report.page.palette import INK
 from autofreeze.report.report import Report
+from autofreeze.report.stability import drift_line, gradient_lines, groups_words
+
+ID, TITLE = "gradient", "The first gradient into the backbone"
+MOST_PLACES = 3
+"""Sets of groups that are drawn; of the others it is said how many there are."""
+
+SIDES: tuple[Row, ...] = ("at once", "after a warm-up")
+WIDTH = 0.28
+"""Half of the width over which points are spread."""
 
 
 def figure(report: Report) -> Figure | Absent:
-    """Draw it."""
-    del report
-    return Absent(id="gradient", title="The first gradient into the backbone", reason="not drawn yet")
+    """Draw the size of each trial's first gradient, by what trains first, with the medians."""
+    found = report.stability.beginnings
+    if not found.gradients:
+        reason = "No run tells of it: the backbone trained in none, or a version searched that kept no sizes."
+        return Absent(id=ID, title=TITLE, reason=reason)
+    both = [one for one in found.gradients if one.ratio is not None]
+    drawn = (both or list(found.gradients))[:MOST_PLACES]
+    begun = first_steps(report.result.trials)
+    zeros = sum(one.norm == 0 for one in begun)
+    places = {one.columns: 2 * turn for turn, one in enumerate(drawn)}
+    here = [one for one in begun if one.columns in places and one.norm > 0]
+    if not here:
+        reason = "The first gradient is zero in all runs: a head that begins at zero sends none down."
+        return Absent(id=ID, title=TITLE, reason=reason)
+    traces = [_points(row, [one for one in here if one.row == row], places, len(here)) for row in SIDES]
+    traces.append(_medians(drawn))
+    return Figure(
+        id=ID,
+        title=TITLE,
+        alt=_alt(drawn),
+        traces=tuple(one for one in traces if one["x"]),
+        layout=_layout(drawn),
+        height=430,
+        note=_note(report, len(drawn), len(begun) - len(here) - zeros, zeros),
+    )
+
+
+def _points(
+    row: Row, begun: Sequence[Beginning], places: dict[tuple[int, ...], int], points: int
+) -> dict[str, Any]:
+    mark = ROW_MARKS[row]
+    side = SIDES.index(row)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": mark.words,
+        "x": [place(places[one.columns] + side + WIDTH * aside(one.trial.number)) for one in begun],
+        "y": [place(one.norm) for one in begun],
+        "customdata": [[one.trial.number, one.norm, one.thaw.loss, one.relative] for one in begun],
+        "hovertemplate": (
+            f"<b>trial %{{customdata[0]}}</b>, {mark.words}<br>gradient %{{customdata[1]}}<br>"
+            "over the weights %{customdata[3]}<br>loss %{customdata[2]} nats<extra></extra>"
+        ),
+        "marker": dot(mark, points),
+    }
+
+
+def _sides(drawn: Sequence[FirstGradients]) -> list[tuple[int, Row, FirstGradients, Side]]:
+    found = []
+    for turn, one in enumerate(drawn):
+        for side, row in enumerate(SIDES):
+            told = one.at_once if row == "at once" else one.after_warmup
+            if told is not None:
+                found.append((2 * turn + side, row, one, told))
+    return found
+
+
+def _medians(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
+    sides = [one for one in _sides(drawn) if one[3].norm.median > 0]
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "name": "median, with its 95 % interval where known",
+        "x": [x for x, *_ in sides],
+        "y": [place(told.norm.median) for *_, told in sides],
+        "text": [f"{told.norm.median:.3g}" for *_, told in sides],
+        "textposition": "middle right",
+        "textfont": {"color": INK, "size": 13},
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [place(_end(told.norm.high, told) - told.norm.median) for *_, told in sides],
+            "arrayminus": [place(told.norm.median - _end(told.norm.low, told)) for *_, told in sides],
+            "color": INK,
+            "thickness": 1.5,
+            "width": 6,
+        },
+        "customdata": [
+            [row, label(groups_words(one)), told.norm.median, told.norm.n, told.runs, told.loss.median]
+            for _, row, one, told in sides
+        ],
+        "hovertemplate": (
+            "<b>median, %{customdata[0]}</b> (%{customdata[1]})<br>"
+            "gradient %{customdata[2]}<br>%{customdata[3]} different ones of %{customdata[4]} runs<br>"
+            "loss %{customdata[5]} nats<extra></extra>"
+        ),
+        "marker": {"color": INK, "symbol": "line-ew", "size": 30, "line": {"width": 3, "color": INK}},
+        "cliponaxis": False,
+    }
+
+
+def _end(end: float | None, told: Side) -> float:
+    return told.norm.median if end is None else end
+
+
+def _layout(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
+    ticks = {
+        x: f"{row}<br>n = {told.runs}<br>loss {told.loss.median:.2f}" for x, row, _, told in _sides(drawn)
+    }
+    last = 2 * len(drawn) - 1
+    return {
+        "xaxis": {
+            "range": [-0.6, last + 0.75],
+            "tickvals": list(ticks),
+            "ticktext": list(ticks.values()),
+            "showgrid": False,
+            "zeroline": False,
+            "automargin": True,
+        },
+        "yaxis": {
+            "type": "log",
+            "title": {"text": "2-norm of the gradient"},
+            "exponentformat": "e",
+            "nticks": 6,
+            "automargin": True,
+        },
+        "annotations": [
+            {
+                "xref": "x",
+                "yref": "paper",
+                "x": 2 * turn + 0.5,
+                "y": 1.0,
+                "yanchor": "bottom",
+                "showarrow": False,
+                "text": label(_short(groups_words(one))),
+            }
+            for turn, one in enumerate(drawn)
+        ],
+        "shapes": [
+            {
+                "type": "line",
+                "xref": "x",
+                "yref": "paper",
+                "x0": 2 * turn - 0.5,
+                "x1": 2 * turn - 0.5,
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": INK, "width": 0.5, "dash": "dot"},
+            }
+            for turn in range(1, len(drawn))
+        ],
+    }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 30 else f"{text[:29]}…"
+
+
+def _alt(drawn: Sequence[FirstGradients]) -> str:
+    told = []
+    for one in drawn:
+        parts = [
+            f"{told_of.norm.median:.3g} {row} ({counted(told_of.runs, 'run')}, at a loss of "
+            f"{told_of.loss.median:.2f} nats)"
+            for _, row, same, told_of in _sides(drawn)
+            if same is one
+        ]
+        ratio = "" if one.ratio is None else f"; after a warm-up it is {one.ratio.median:.2g} times as large"
+        told.append(
+            f"Where {groups_words(one)} trains first, its median size is {' and '.join(parts)}{ratio}."
+        )
+    return " ".join(told)
+
+
+def _note(report: Report, drawn: int, elsewhere: int, zeros: int) -> str:
+    found = report.stability.beginnings
+    told = [f"{capitalised(line)}." for line in (*gradient_lines(found), drift_line(found)) if line]
+    if not gradient_lines(found):
+        told.insert(0, "No groups begin both at once and after a warm-up, so there is nothing to compare.")
+    told.append(
+        "Of each trial the first fold counts. Points are runs; in the median equal gradients count once."
+    )
+    if elsewhere:
+        other = len(found.gradients) - drawn
+        told.append(
+            f"Not drawn: {counted(elsewhere, 'run')} in which other groups train first "
+            f"({counted(other, 'set')} of groups)."
+        )
+    if zeros:
+        told.append(f"{counted(zeros, 'run')} had a gradient of zero, which this axis has no place for.")
+    return " ".join(told)
