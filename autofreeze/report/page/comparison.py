@@ -48,6 +48,10 @@ _TEST = ("test", "interval on test")
 _SEARCH = ("{metric} in the search", "log loss there", "work of a run", "× full", "ended")
 
 
+def _name(row: Compared) -> Cell:
+    return Cell(text=f"best: {row.name}" if row.best else row.name, strong=row.best)
+
+
 def _fresh(report: Report, row: Compared) -> list[Cell]:
     """Give what fresh seeds say; of what was no candidate nothing, its search values stand to the right."""
     if row.confirmed is None:

@@ -331,17 +331,14 @@ class _Drawing:
                 "xaxis2": {
                     **_value_axis([-delta, delta, *self._pair_places()]),
                     "anchor": "y2", "title": {"text": f"the best leads by{unit}"},
+                    "zeroline": True, "zerolinecolor": INK, "zerolinewidth": 1,
                 },
                 "yaxis2": _rows_axis([self._pair_tick(row) for row in self.pairs], (0, top)),
                 "shapes": [
                     {
                         "type": "rect", "xref": "x2", "yref": "y2 domain", "x0": -delta, "x1": delta, "y0": 0,
                         "y1": 1, "line": {"width": 0}, "fillcolor": FROZEN, "opacity": 0.6,
-                        "layer": "between",
-                    },
-                    {
-                        "type": "line", "xref": "x2", "yref": "y2 domain", "x0": 0, "x1": 0, "y0": 0, "y1": 1,
-                        "line": {"color": INK, "width": 1}, "layer": "between",
+                        "layer": "below",
                     },
                 ],
             }  # fmt: skip
