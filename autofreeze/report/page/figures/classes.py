@@ -65,7 +65,7 @@ def table(report: Report) -> Table | Absent:
         title=TABLE_TITLE,
         headings=tuple(headings),
         rows=tuple(rows),
-        note=f"{found.basis} {NOT_INDEPENDENT}",
+        note=found.basis,
     )
 
 
@@ -147,7 +147,7 @@ def _layout(found: Classified, shown: list[int]) -> dict[str, Any]:
     return {
         "xaxis": {
             "title": {"text": "share of the class classified rightly"},
-            "range": [max(low - 0.06, -0.02), 1.02],
+            "range": [max(round(low - 0.06, 2), -0.02), 1],
             "automargin": True,
         },
         "yaxis": {

@@ -12,7 +12,7 @@ from autofreeze.phrases import counted, listed
 from autofreeze.report.page.classified import MOST_CLASSES, Classified, Side
 from autofreeze.report.page.figure import Absent, Cell, Figure, Table, Trace, label
 from autofreeze.report.page.marks import cut, place
-from autofreeze.report.page.palette import FROZEN, INK, SEQUENTIAL
+from autofreeze.report.page.palette import FROZEN, INK, PAPER, SEQUENTIAL
 from autofreeze.report.report import Report
 from autofreeze.scale import figure as share
 
@@ -28,6 +28,9 @@ PER_CENT = " Numbers are per cent of the row."
 WRITTEN = 12
 """Classes up to which the numbers stand in their cells."""
 
+NAMED = 20
+"""Columns up to which each has its name below; of more every second one has."""
+
 MOST_PAIRS, TOLD = 40, 4
 """Pairs of classes in the table, and in words."""
 
@@ -36,6 +39,9 @@ CELL, SMALL_CELL = 34, 15
 
 TOP, BETWEEN, BOTTOM = 84, 38, 120
 """Pixels above the first map, where the scale is; between two; and below, where the names are."""
+
+PALE = 0.55
+"""Part of the colour scale up to which ink is read on it; above it paper is."""
 
 SHORT, NAMES = 14, 120_000
 """Characters of a class's name on hover where it was never taken for the other; and of all names together
@@ -156,12 +162,9 @@ class _Map:
         ends = "" if not self.number else str(self.number + 1)
         axes = {"type": "heatmap", "xaxis": f"x{ends}", "yaxis": f"y{ends}", "x": list(range(n)),
                 "y": list(range(n)), "xgap": 1, "ygap": 1}  # fmt: skip
-        written = {"texttemplate": "%{text}"} if n <= WRITTEN else {}
         wrong = {
             **axes,
-            **written,
             "z": [[self._wrong(row, column) for column in range(n)] for row in range(n)],
-            "text": self._texts(diagonal=False) if written else None,
             "customdata": self._said(maps),
             "hovertemplate": "<b>%{customdata[0]}</b> taken for <b>%{customdata[1]}</b><br>"
             "%{customdata[2]} of %{customdata[3]} times: %{customdata[4]}<extra></extra>",
@@ -177,30 +180,36 @@ class _Map:
         }  # fmt: skip
         right = {
             **axes,
-            **written,
-            "z": [
-                [1 if row == column and self.side.scored[row] else None for column in range(n)]
-                for row in range(n)
-            ],
-            "text": self._texts(diagonal=True) if written else None,
-            "textfont": {"color": INK},
+            "z": [[self._is_right(row, column) for column in range(n)] for row in range(n)],
             "colorscale": [[0, FROZEN], [1, FROZEN]],
             "showscale": False,
             "hoverinfo": "skip",
         }
-        return [{key: value for key, value in one.items() if value is not None} for one in (right, wrong)]
+        return [right, wrong, *([self._numbers(most, ends)] if n <= WRITTEN else [])]
+
+    def _numbers(self, most: float, ends: str) -> Trace:
+        """Write the shares into their cells, each in the colour that is read on its own."""
+        places = [(row, column) for row, column in np.argwhere(self.side.matrix).tolist()]
+        dark = [row != column and self.parts[row, column] > PALE * most for row, column in places]
+        return {
+            "type": "scatter",
+            "mode": "text",
+            "xaxis": f"x{ends}",
+            "yaxis": f"y{ends}",
+            "x": [column for _, column in places],
+            "y": [row for row, _ in places],
+            "text": [_percent(self.parts[cell]) for cell in places],
+            "textfont": {"color": [PAPER if one else INK for one in dark]},
+            "showlegend": False,
+            "hoverinfo": "skip",
+        }
 
     def _wrong(self, row: int, column: int) -> float | None:
-        return (
-            None if row == column or not self.side.scored[row] else round(float(self.parts[row, column]), 4)
-        )
+        drawn = row != column and self.side.matrix[row, column]
+        return round(float(self.parts[row, column]), 4) if drawn else None
 
-    def _texts(self, *, diagonal: bool) -> list[list[str]]:
-        n = len(self.parts)
-        return [
-            [_percent(self.parts[row, column]) if (row == column) is diagonal else "" for column in range(n)]
-            for row in range(n)
-        ]
+    def _is_right(self, row: int, column: int) -> int | None:
+        return 1 if row == column and self.side.scored[row] else None
 
     def _said(self, maps: int) -> list[list[list[Any]]]:
         """Give by cell: both names, the count, of how many, and the share unrounded."""
@@ -219,9 +228,7 @@ class _Map:
 
 
 def _percent(part: float) -> str:
-    """Write a share in per cent, to be read in a small cell; nothing for nothing."""
-    if not part:
-        return ""
+    """Write a share in per cent, to be read in a small cell."""
     return label("<1") if part < 0.005 else label(">99") if 0.995 <= part < 1 else f"{100 * part:.0f}"
 
 
@@ -254,10 +261,10 @@ class _Drawing:
         """Place axes, and a heading above each map; columns are named once, below."""
         n, last = len(self.found.names), len(self.maps) - 1
         short = 18 if n <= WRITTEN else 14
-        names = {
-            "tickvals": list(range(n)),
-            "ticktext": [cut(self.found.name(one), short) for one in range(n)],
-        }
+        shown = [cut(self.found.name(one), short) for one in range(n)]
+        rows = {"tickvals": list(range(n)), "ticktext": shown}
+        step = 1 if n <= NAMED else 2
+        columns = {"tickvals": list(range(0, n, step)), "ticktext": shown[::step]}
         plain = {"showgrid": False, "zeroline": False, "automargin": True}
         layout: dict[str, Any] = {"margin": {"t": TOP}, "annotations": []}
         for one in self.maps:
@@ -265,13 +272,14 @@ class _Drawing:
             top = 1 - one.number * (self.map_height + BETWEEN) / self.plot_height
             bottom = top - self.map_height / self.plot_height
             layout[f"xaxis{ends}"] = {
-                **plain, **(names if one.number == last else {"showticklabels": False, "ticks": ""}),
+                **plain, **(columns if one.number == last else {"showticklabels": False, "ticks": ""}),
                 "anchor": f"y{ends}", "range": [-0.5, n - 0.5],
                 **({"title": {"text": "taken for"}} if one.number == last else {}),
                 **({"tickangle": -90} if n > WRITTEN // 2 else {}),
+                **({"tickfont": {"size": 9}} if n > WRITTEN else {}),
             }  # fmt: skip
             layout[f"yaxis{ends}"] = {
-                **plain, **names, "anchor": f"x{ends}", "range": [n - 0.5, -0.5],
+                **plain, **rows, "anchor": f"x{ends}", "range": [n - 0.5, -0.5],
                 "domain": [max(round(bottom, 4), 0.0), round(top, 4)],
                 **({"tickfont": {"size": 10}} if n > WRITTEN else {}),
             }  # fmt: skip
