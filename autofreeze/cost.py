@@ -73,3 +73,41 @@ def run_work(
         work += max(end - start, 0) * step_work(work_shares, trainable, 1) * per_step
         start = max(start, end)
     return work
+
+
+def frozen_work(
+    timetable: Timetable,
+    work_shares: Sequence[float],
+    *,
+    n_train: int,
+    n_val: int,
+    epochs: int | None = None,
+) -> float:
+    """Work of a whole run in columns that are as pretrained: a part of its forward passes.
+
+    They are the columns below the lowest one that trains or has trained; all runs have in common what comes
+    out there.
+
+    Args:
+        timetable: As for ``run_work``.
+        work_shares: As for ``run_work``.
+        n_train: Training images of which what comes out there is the same in several epochs or runs.
+        n_val: The same of the validation part.
+        epochs: As for ``run_work``.
+
+    Returns:
+        Forward-equivalents.
+    """
+    per_step = n_train / timetable.steps_per_epoch
+    passed = timetable.epoch_ends[:epochs]
+    work, start, lowest = 0.0, 0, len(work_shares)
+    for phase, end in zip(timetable.schedule.phases, timetable.ends, strict=True):
+        end = min(end, passed[-1])
+        if end <= start:
+            continue
+        lowest = min(lowest, next(column for column, lr in enumerate(phase.lrs) if lr is not None))
+        below = sum(work_shares[:lowest])
+        scored = sum(start < done <= end for done in passed)
+        work += below * ((end - start) * per_step + scored * n_val)
+        start = end
+    return work

@@ -353,7 +353,7 @@ class SearchSession:
         """Write the report as things stand."""
         began = time.monotonic()
         result = self._collect(trials, cut_short)
-        write_report(result, self.out, gather(result, self.out, self.subject))
+        write_report(result, self.out, gather(result, self.out, self.subject, self.space))
         took = time.monotonic() - began
         slow = took > SLOW_WRITE or self.cluster is not None  # there workers wait for whoever writes
         self._write_again_at = time.monotonic() + (WRITE_PAUSE * took if slow else 0.0)
