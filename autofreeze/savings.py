@@ -2,12 +2,17 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autofreeze import views
-from autofreeze.cost import frozen_work, heads_work, run_work
+from autofreeze.cost import heads_work, run_work
+from autofreeze.courses import Sizes, course_of
+from autofreeze.plan import Border, Pace
 from autofreeze.results import Ending, StudyResult, TrialResult
 from autofreeze.schedule import Timetable
 from autofreeze.values import Value
@@ -43,8 +48,9 @@ def savings_of(result: StudyResult) -> Savings:
 
     What the stores saved is reckoned from the schedules and how far each trial came: passes through groups as
     pretrained, of views that repeat, less one filling for each border and view, as if the cache was empty at
-    first. It is not known where the result tells that something could not be cut or stored
-    (``StudyResult.engine``). Workers of a cluster tell nothing of that: there it is a bound from above.
+    first. Borders at which the plan of the search found nothing to store do not count. Where there was no
+    plan, and something could not be cut or stored (``StudyResult.engine``), it is not known. What turned out
+    later, such as a cache that was full, is not seen: then less was saved.
     """
     runs = [(one, run) for one in result.trials if one.work and (run := _run_of(result, one)) is not None]
     folds = _folds(result)
@@ -61,7 +67,7 @@ def savings_of(result: StudyResult) -> Savings:
         by_unpromising=left(Ending.UNPROMISING),
         by_unstable=left(Ending.UNSTABLE),
         by_sharing=sum(by_number[one.origin].work for one in result.trials if one.same_as is not None),
-        by_stores=_by_stores(result, runs) if known else None,
+        by_stores=_by_stores(result, [run for _, run in runs]) if known else None,
     )
 
 
@@ -79,17 +85,17 @@ class _Run:
     @cached_property
     def work(self) -> float:
         """Forward-equivalents."""
-        return self._work(self.n_epochs)
+        return self.work_after(self.epochs)
 
     @cached_property
-    def n_epochs(self) -> int:
+    def epochs(self) -> int:
         return len(self._timetable.epoch_ends)
 
     @cached_property
     def _timetable(self) -> Timetable:
         return self.trial.schedule.timetable(self.steps)
 
-    def _work(self, epochs: int) -> float:
+    def work_after(self, epochs: int) -> float:
         if not epochs:
             return 0.0
         shares, heads = self.work_shares, len(self.trial.members)
@@ -98,34 +104,12 @@ class _Run:
             return epochs * (trained + heads_work(shares, self.n_val, heads, trained=False))
         return run_work(self._timetable, shares, n_train=self.n_train, n_val=self.n_val, epochs=epochs)
 
-    def _frozen(self, epochs: int) -> float:
-        if not epochs:
-            return 0.0
-        n_train = 0 if views.prepared(self.trial.regime.views) is None else self.n_train
-        return frozen_work(
-            self._timetable, self.work_shares, n_train=n_train, n_val=self.n_val, epochs=epochs
-        )
-
-    def frozen_within(self, spent: float) -> float:
-        """Give the passes through what is as pretrained, among so much work of runs one after the other."""
+    def place_of(self, spent: float) -> tuple[int, float]:
+        """Give how many whole runs, one after the other, so much work is, and how many epochs of the next."""
         whole, rest = divmod(spent * (1 + 1e-9), self.work)
-        done = bisect_right(range(1, self.n_epochs + 1), rest, key=self._work)
-        before, after = self._work(done), self._work(min(done + 1, self.n_epochs))
-        part = (rest - before) / (after - before) if after > before else 0.0
-        within = self._frozen(done)
-        within += part * (self._frozen(min(done + 1, self.n_epochs)) - within)
-        return whole * self._frozen(self.n_epochs) + within
-
-    def stored(self) -> Iterator[tuple[int, str]]:
-        """Give the borders and views of which features are stored for it."""
-        lowest = len(self.work_shares)
-        regime = self.trial.regime
-        repeated = range(views.prepared(regime.views) or 0)
-        for phase in self.trial.schedule.phases:
-            lowest = min(lowest, next(column for column, lr in enumerate(phase.lrs) if lr is not None))
-            yield lowest, views.kind("none", 0)
-            for number in repeated:
-                yield lowest, views.kind(regime.views, number, erase=regime.erase)
+        done = bisect_right(range(1, self.epochs + 1), rest, key=self.work_after)
+        before, after = self.work_after(done), self.work_after(min(done + 1, self.epochs))
+        return int(whole), done + ((rest - before) / (after - before) if after > before else 0.0)
 
 
 def _folds(result: StudyResult) -> int:
@@ -145,14 +129,37 @@ def _run_of(result: StudyResult, trial: TrialResult) -> _Run | None:
     return _Run(trial, shares, n_train, n_val, math.ceil(n_train / trial.regime.batch_size))
 
 
-def _by_stores(result: StudyResult, runs: Sequence[tuple[TrialResult, _Run]]) -> float | None:
-    if result.kind == "own" or result.engine:
+# What was stored
+
+
+def _by_stores(result: StudyResult, runs: Sequence[_Run]) -> float | None:
+    if result.kind == "own" or (result.engine and result.plan is None):
         return None
     if not result.settings.get("task", {}).get("reuse", True):
         return 0.0
-    passed = sum(run.frozen_within(one.work) for one, run in runs)
-    images = sum(result.data["images"][part] for part in ("train", "val"))
-    shares = result.backbone["work_shares"]
-    filled = {kind for _, run in runs for kind in run.stored()}
-    filling = sum(images * sum(shares[:border]) for border, _ in filled)
-    return float(max(passed - filling, 0.0))
+    below = _stored_below(result)
+    pace = Pace(borders=tuple(Border(name="", prefix=one, step=0, val=0) for one in below))
+    passed, filled = 0.0, set[tuple[int, str]]()
+    for run in runs:
+        course = course_of(run.trial.schedule, run.trial.regime, pace, Sizes(run.n_train, run.n_val, 1))
+        repeated = range(views.prepared(course.views) or 0)
+        images = course.val + course.train if repeated else course.val
+        whole, epochs = run.place_of(run.trial.work)
+        by_epoch = images @ below
+        passed += whole * by_epoch[-1] + np.interp(epochs, range(len(by_epoch)), by_epoch)
+        for border in map(int, np.flatnonzero(images[-1] * below)):
+            filled.add((border, views.kind("none", 0)))
+            filled |= {(border, views.kind(course.views, one, erase=course.erase)) for one in repeated}
+    stored = sum(result.data["images"][part] for part in ("train", "val"))
+    return float(max(passed - stored * sum(below[border] for border, _ in filled), 0.0))
+
+
+def _stored_below(result: StudyResult) -> NDArray[np.float64]:
+    """Give the share of forward work below each border; 0 where nothing is stored."""
+    shares: NDArray[np.float64] = np.array(result.backbone["work_shares"], dtype=np.float64)
+    below: NDArray[np.float64] = np.cumsum(shares) - shares
+    if result.plan is not None and len(result.plan.pace.borders) == len(below):
+        for column, border in enumerate(result.plan.pace.borders):
+            if border.refusal or border.unstored:
+                below[column] = 0.0
+    return below
