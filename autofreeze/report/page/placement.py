@@ -55,7 +55,8 @@ def place_names(
     """Give for each point where the middle of its name lies from it, in pixels, right and down.
 
     One after the other: the first place at which nothing is covered and the line to the point runs over
-    nothing, nearer ones first; else the one that covers least. Where a plot is wider, names that lay clear of one another still do.
+    nothing, nearer ones first; else the one that covers least. Where a plot is wider, names that lay clear of
+    one another still do.
 
     Args:
         points: All that have names, the one that must stand best first.
