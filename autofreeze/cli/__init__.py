@@ -10,6 +10,7 @@ import typer
 from autofreeze.cli.address import CommandWithAddress
 from autofreeze.cli.cache import cache
 from autofreeze.cli.check import check
+from autofreeze.cli.dashboard import dashboard
 from autofreeze.cli.demo import demo
 from autofreeze.cli.export import export
 from autofreeze.cli.groups import groups
@@ -30,7 +31,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, check, suggest, plan, search, status, report, export, train, predict, groups):
+COMMANDS = (
+    demo, check, suggest, plan, search, status, report, dashboard, export, train, predict, groups,
+)  # fmt: skip
+for command in COMMANDS:
     app.command(cls=CommandWithAddress if command in (plan, search) else None)(command)
 app.add_typer(spaces, name="spaces")
 app.add_typer(cache, name="cache")
