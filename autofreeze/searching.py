@@ -35,9 +35,9 @@ from autofreeze.watching import Listener, Watcher, reason_of
 if TYPE_CHECKING:
     from autofreeze.cluster.connection import Cluster
 
-SLOW_WRITE, WRITE_PAUSE = 1.0, 20.0
-"""A report that takes more than so many seconds to write, as that of some thousand trials does, is written
-again after so many times as long at the earliest; on a cluster any report."""
+FREE_WRITING, WRITE_PAUSE = 3.0, 20.0
+"""Once a session has written reports for so many seconds in all, one is written again after so many times as
+long as it took at the earliest; on a cluster from the first one on, since there workers wait."""
 
 SEARCH_SHARE = 0.6
 """Share of a given time that the search may take; the rest is kept for the confirmation."""
@@ -83,7 +83,7 @@ class SearchSession:
         )
         self._logs = self._open_logs()
         self._workplace: Workplace | None = None
-        self._write_again_at = 0.0
+        self._writing = self._write_again_at = 0.0
         self.began = time.monotonic()
         self._earlier = 0.0
         self._plan: Plan | None = None
@@ -355,12 +355,13 @@ class SearchSession:
         result = self._collect(trials, cut_short)
         write_report(result, self.out, gather(result, self.out, self.subject, self.space))
         took = time.monotonic() - began
-        slow = took > SLOW_WRITE or self.cluster is not None  # there workers wait for whoever writes
-        self._write_again_at = time.monotonic() + (WRITE_PAUSE * took if slow else 0.0)
+        self._writing += took
+        spared = self._writing > FREE_WRITING or self.cluster is not None
+        self._write_again_at = time.monotonic() + (WRITE_PAUSE * took if spared else 0.0)
         return result
 
     def _write_now_and_then(self, study: Study) -> None:
-        """Write the report after a trial, but never for more than a twentieth of the time."""
+        """Write the report after a trial, but in the long run for no more than a twentieth of the time."""
         if time.monotonic() >= self._write_again_at:
             self._write(study.results, UNDER_WAY)
 

@@ -46,11 +46,11 @@ from autofreeze.report.files import write_report
 from autofreeze.results import Ending, TrialResult, rank
 from autofreeze.run import RunFolder
 from autofreeze.samplers import SAMPLERS
-from autofreeze.searching import SLOW_WRITE, WRITE_PAUSE
+from autofreeze.searching import FREE_WRITING, WRITE_PAUSE
 from autofreeze.space import Space, SpaceSpec
 from autofreeze.study import Limits, Study
 
-REPORTS = {"always": SLOW_WRITE, "spared": 0.0, "never": math.inf}
+REPORTS = {"always": FREE_WRITING, "spared": 0.0, "never": math.inf}
 """When the report is written again after a trial: by the rule of a search on one machine; by that of one on a
 cluster, with a pause after each; never."""
 
@@ -196,7 +196,7 @@ class Watcher:
         self._curve: list[tuple[float, float]] = []
         self._in_hand: dict[int, str] = {}
         self._twins: set[int] = set()
-        self._write_again_at = 0.0
+        self._writing = self._write_again_at = 0.0
         self.written = 0
 
     def timed(self, ask: Callable[[], Any]) -> Callable[[], Any]:
@@ -234,7 +234,8 @@ class Watcher:
                 write_report(report_of(self.study, self._world.space), self._folder.path)
             self.written += 1
             took = self._cluster.clock - before
-            if took > self._slow:
+            self._writing += took
+            if self._writing > self._slow:
                 self._write_again_at = self._cluster.clock + WRITE_PAUSE * took
 
     def _note(self, result: TrialResult) -> None:

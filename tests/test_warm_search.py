@@ -133,9 +133,10 @@ def test_a_report_that_takes_long_is_written_less_often_and_is_right_at_the_end(
         return write(result, *rest)
 
     monkeypatch.setattr(searching, "write_report", noted)
+    monkeypatch.setattr(searching, "FREE_WRITING", 1e6)
     often = run(tmp_path / "often")
     assert len(written) >= 10
-    monkeypatch.setattr(searching, "SLOW_WRITE", 0.0)
+    monkeypatch.setattr(searching, "FREE_WRITING", 0.0)
     monkeypatch.setattr(searching, "WRITE_PAUSE", 1e6)
     written.clear()
     seldom = run(tmp_path / "seldom")
