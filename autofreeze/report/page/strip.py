@@ -33,15 +33,12 @@ class Strip:
         there = {one.ending for one in self.trials}
         return tuple(ending for ending in ENDINGS if ending in there)
 
-    def traces(
-        self, places: Mapping[int, float], axes: dict[str, str], *, first: bool = True
-    ) -> list[dict[str, Any]]:
-        """Draw them.
+    def traces(self, places: Mapping[int, float], axes: dict[str, str]) -> list[dict[str, Any]]:
+        """Draw them; their rows name them, so the legend need not.
 
         Args:
             places: Trial -> where it stands on the x axis; one that is missing is not drawn.
             axes: The axes' names, as keys of a trace.
-            first: Whether they are named in the legend.
         """
         found = []
         for row, ending in enumerate(self.rows):
@@ -54,8 +51,7 @@ class Strip:
                     "type": "scatter",
                     "mode": "markers",
                     "name": mark.words,
-                    "legendgroup": ending.value,
-                    "showlegend": first,
+                    "showlegend": False,
                     "x": [place(places[one.number]) for one in members],
                     "y": [row] * len(members),
                     "customdata": [[one.number, label(_why(one))] for one in members],

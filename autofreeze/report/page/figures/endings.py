@@ -33,7 +33,7 @@ def figure(report: Report) -> Figure | Absent:
     if not trials:
         return Absent(id=ID, title=TITLE, reason="No trial has ended yet.")
     counts = Counter(one.ending for one in trials)
-    shown = [ending for ending in Ending if counts[ending]][::-1]  # plotly counts from the bottom
+    shown = [ending for ending in Ending if counts[ending]]
     by_kind = Counter((one.ending, _kind(one)) for one in trials)
     kinds = [kind for kind in range(len(KINDS)) if any(by_kind[ending, kind] for ending in shown)]
     bars = tuple(_bar(shown, [by_kind[ending, kind] for ending in shown], kind) for kind in kinds)
@@ -52,6 +52,8 @@ def figure(report: Report) -> Figure | Absent:
             "tickvals": list(range(len(shown))),
             "ticktext": [ENDING_MARKS[ending].words for ending in shown],
             "automargin": True,
+            "ticklabelstandoff": 6,
+            "autorange": "reversed",
             "showgrid": False,
             "zeroline": False,
         },

@@ -13,10 +13,14 @@ from autofreeze.report.report import Report
 from autofreeze.report.stability import drift_line, gradient_lines, groups_words
 
 ID, TITLE = "gradient", "The first gradient into the backbone"
-MOST_PLACES = 3
+MOST_PLACES = 2
 """Sets of groups that are drawn; of the others it is said how many there are."""
 
+WIDE = 300.0
+"""Largest over smallest gradient from which on the axis has a tick for each decade alone."""
+
 SIDES: tuple[Row, ...] = ("at once", "after a warm-up")
+TICKS: dict[Row, str] = {"at once": "at once<br>", "after a warm-up": "after a<br>warm-up"}
 WIDTH = 0.28
 """Half of the width over which points are spread."""
 
@@ -36,14 +40,15 @@ def figure(report: Report) -> Figure | Absent:
     if not here:
         reason = "The first gradient is zero in all runs: a head that begins at zero sends none down."
         return Absent(id=ID, title=TITLE, reason=reason)
+    norms = [one.norm for one in here]
     traces = [_points(row, [one for one in here if one.row == row], places, len(here)) for row in SIDES]
-    traces.append(_medians(drawn))
+    traces += [_medians(drawn), _figures(drawn)]
     return Figure(
         id=ID,
         title=TITLE,
         alt=_alt(drawn),
         traces=tuple(one for one in traces if one["x"]),
-        layout=_layout(drawn),
+        layout=_layout(drawn, max(norms) / min(norms)),
         height=430,
         note=_note(report, len(drawn), len(begun) - len(here) - zeros, zeros),
     )
@@ -83,13 +88,10 @@ def _medians(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
     sides = [one for one in _sides(drawn) if one[3].norm.median > 0]
     return {
         "type": "scatter",
-        "mode": "markers+text",
-        "name": "median, with its 95 % interval where known",
+        "mode": "markers",
+        "name": "median and its 95 % interval",
         "x": [x for x, *_ in sides],
         "y": [place(told.norm.median) for *_, told in sides],
-        "text": [f"{told.norm.median:.3g}" for *_, told in sides],
-        "textposition": "middle right",
-        "textfont": {"color": INK, "size": 13},
         "error_y": {
             "type": "data",
             "symmetric": False,
@@ -113,13 +115,31 @@ def _medians(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
     }
 
 
+def _figures(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
+    """Write the medians beside their marks."""
+    sides = [one for one in _sides(drawn) if one[3].norm.median > 0]
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": [x + WIDTH + 0.06 for x, *_ in sides],
+        "y": [place(told.norm.median) for *_, told in sides],
+        "text": [f"{told.norm.median:.3g}" for *_, told in sides],
+        "textposition": "middle right",
+        "textfont": {"color": INK},
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
 def _end(end: float | None, told: Side) -> float:
     return told.norm.median if end is None else end
 
 
-def _layout(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
+def _layout(drawn: Sequence[FirstGradients], span: float) -> dict[str, Any]:
     ticks = {
-        x: f"{row}<br>n = {told.runs}<br>loss {told.loss.median:.2f}" for x, row, _, told in _sides(drawn)
+        x: f"{TICKS[row]}<br>n = {told.runs}<br>loss {told.loss.median:.2f}"
+        for x, row, _, told in _sides(drawn)
     }
     last = 2 * len(drawn) - 1
     return {
@@ -127,6 +147,7 @@ def _layout(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
             "range": [-0.6, last + 0.75],
             "tickvals": list(ticks),
             "ticktext": list(ticks.values()),
+            "tickangle": 0,
             "showgrid": False,
             "zeroline": False,
             "automargin": True,
@@ -135,7 +156,7 @@ def _layout(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
             "type": "log",
             "title": {"text": "2-norm of the gradient"},
             "exponentformat": "e",
-            "nticks": 6,
+            "dtick": "D2" if span < WIDE else 1,
             "automargin": True,
         },
         "annotations": [

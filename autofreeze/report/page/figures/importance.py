@@ -62,6 +62,7 @@ def figure(report: Report) -> Figure | Absent:
         _bars(told, rows, "more than chance gives", SERIES[0], ""),
         _bars(others, rows, untold, OTHER, "/"),
         _chances([one for one in axes if one.by_chance is not None], rows),
+        _figures(axes),
     ]
     layout = {
         "barmode": "overlay",
@@ -70,7 +71,7 @@ def figure(report: Report) -> Figure | Absent:
         "xaxis": {
             "title": {"text": "share of all axes together"},
             "tickformat": ".0%",
-            "range": [0, min(1.2 * most, 1.15)],
+            "range": [0, min(1.25 * most, 1.2)],
             "nticks": 5,
             "automargin": True,
         },
@@ -78,6 +79,7 @@ def figure(report: Report) -> Figure | Absent:
             "tickvals": list(range(len(axes))),
             "ticktext": [_tick(one.axis) for one in axes],
             "range": [-0.6, len(axes) - 0.4],
+            "ticklabelstandoff": 6,
             "automargin": True,
             "showgrid": False,
             "zeroline": False,
@@ -103,9 +105,6 @@ def _bars(
         "name": name,
         "y": [rows[one.axis] for one in axes],
         "x": [place(one.share) for one in axes],
-        "text": [label(_percent(one.share)) for one in axes],
-        "textposition": "outside",
-        "cliponaxis": False,
         "customdata": [[label(one.axis), label(in_words(one.axis)), one.share] for one in axes],
         "hovertemplate": (
             "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>share %{customdata[2]}<extra></extra>"
@@ -130,11 +129,27 @@ def _chances(axes: Sequence[Importance], rows: dict[str, int]) -> dict[str, Any]
     }
 
 
+def _figures(axes: Sequence[Importance]) -> dict[str, Any]:
+    """Write the shares behind bars and marks."""
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "y": list(range(len(axes))),
+        "x": [place(max(one.share, one.by_chance or 0.0)) for one in axes],
+        "text": [f"  {label(_percent(one.share))}" for one in axes],
+        "textposition": "middle right",
+        "textfont": {"color": INK},
+        "cliponaxis": False,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
 def name_of(axis: str) -> str:
     """Name an axis in a few words."""
     offset = OFFSET.fullmatch(axis)
     if offset:
-        return f"own factor of group {offset[1]} below the head"
+        return f"own factor, group {offset[1]}"
     return NAMES.get(axis, axis)
 
 

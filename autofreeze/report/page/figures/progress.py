@@ -146,7 +146,7 @@ def _layout(result: StudyResult, rows: Sequence[Ending], trials: int) -> dict[st
     share = 0.075 * len(rows)
     axes: dict[str, Any] = {
         "xaxis": {
-            "title": {"text": "trials, in the order in which they were asked for"},
+            "title": {"text": "trials, in order"},
             "range": [0.5 - 0.02 * trials, trials + 0.5 + 0.02 * trials],
             "anchor": "y2" if rows else "y",
             "tickformat": ",d",

@@ -21,6 +21,7 @@ def figure(report: Report) -> Figure | Absent:
     margin = report.result.scale.margin(near_of(report.result))
     own = _bars(rows, f"within {margin} of the recipe's own best", lambda one: one.near_own, SERIES[0], "")
     best = _bars(rows, f"within {margin} of the best of all", lambda one: one.near_best, BEST, "/")
+    most = max(one.near_own / one.trials for one in rows)
     layout = {
         "barmode": "group",
         "bargap": 0.3,
@@ -28,14 +29,15 @@ def figure(report: Report) -> Figure | Absent:
         "xaxis": {
             "title": {"text": "share of the recipe's trials"},
             "tickformat": ".0%",
-            "range": [0, 1.22],
-            "tickvals": [0, 0.25, 0.5, 0.75, 1],
+            "range": [0, min(1.3 * most + 0.04, 1.25)],
+            "nticks": 6,
             "automargin": True,
         },
         "yaxis": {
             "tickvals": list(range(len(rows))),
             "ticktext": [cut(_name(one), 26) for one in rows],
             "automargin": True,
+            "ticklabelstandoff": 6,
             "showgrid": False,
             "zeroline": False,
         },

@@ -78,6 +78,7 @@ def figure(report: Report) -> Figure | Absent:
             "tickvals": rows,
             "ticktext": [one.name for one in known],
             "autorange": "reversed",
+            "ticklabelstandoff": 6,
             "showgrid": False,
             "zeroline": False,
             "automargin": True,
@@ -103,8 +104,8 @@ def _parts(found: Savings) -> list[_Part]:
     return [
         _Part("computed", computed, "work of the trials that was done", SERIES[0], ""),
         _Part("read from stores", found.by_stores, there, GOOD, "/"),
-        _Part("unpromising", found.by_unpromising, gone_on.format("unpromising"), OTHER, "x"),
-        _Part("unstable", found.by_unstable, gone_on.format("unstable"), SERIES[3], "."),
+        _Part("pruned: unpromising", found.by_unpromising, gone_on.format("unpromising"), OTHER, "x"),
+        _Part("pruned: unstable", found.by_unstable, gone_on.format("unstable"), SERIES[3], "."),
         _Part("equal trials", found.by_sharing, equal, SERIES[4], "-"),
     ]
 

@@ -58,12 +58,12 @@ def _backbone(schedule: Schedule) -> float | None:
 RATE_AXIS = {"type": "log", "exponentformat": "e", "showexponent": "all", "dtick": 1}
 PANELS = (
     Panel(
-        "head alone at first",
+        "head-only share",
         warmup_share,
         "head alone for %{customdata[2]} of the run",
         {"tickformat": ".0%"},
     ),
-    Panel("backbone groups that train", _depth, "%{customdata[2]} backbone groups train", {}),
+    Panel("groups that train", _depth, "%{customdata[2]} backbone groups train", {}),
     Panel("head's peak rate", _head, "head's peak rate %{customdata[2]}", RATE_AXIS, log=True),
     Panel("backbone's peak rate", _backbone, "backbone's peak rate %{customdata[2]}", RATE_AXIS, log=True),
 )
@@ -81,11 +81,13 @@ def figure(report: Report) -> Figure | Absent:
     layout: dict[str, Any] = {}
     for number, panel in enumerate(PANELS):
         places = _places(panel, [*shown, *strip.trials])
-        traces += _points(panel, number, scale, shown, places)
+        width = 0.0 if panel.log else _gap(places.values()) * SPREAD
+        spread = {trial: where + width * aside(trial) for trial, where in places.items()}
+        traces += _points(panel, number, scale, shown, places, spread)
         if best is not None and best.number in places and _value(scale, best) is not None:
             traces.append(_best(number, scale, best, places[best.number]))
         if strip.rows:
-            traces += strip.traces(places, _ids(2 * number + 1, number), first=number == 0)
+            traces += strip.traces(spread, _ids(2 * number + 1, number))
         layout |= _axes(panel, number, scale, strip.rows, places)
     alone = sum(not one.schedule.unfreeze_depth for one in (*shown, *strip.trials))
     return Figure(
@@ -94,7 +96,7 @@ def figure(report: Report) -> Figure | Absent:
         alt=_alt(report, scale, shown, strip.trials),
         traces=tuple(traces),
         layout=layout,
-        height=640 + 40 * len(strip.rows),
+        height=620 + 24 * len(strip.rows),
         note=_note(alone, sum(one.same_as is not None for one in report.result.trials), bool(strip.rows)),
     )
 
@@ -113,13 +115,17 @@ def _places(panel: Panel, trials: Sequence[TrialResult]) -> dict[int, float]:
 
 
 def _points(
-    panel: Panel, number: int, scale: Scale, shown: Sequence[TrialResult], places: dict[int, float]
+    panel: Panel,
+    number: int,
+    scale: Scale,
+    shown: Sequence[TrialResult],
+    places: dict[int, float],
+    spread: dict[int, float],
 ) -> list[dict[str, Any]]:
     rows: dict[Row, list[TrialResult]] = defaultdict(list)
     for one in shown:
         if one.number in places:
             rows[row_of(one.schedule)].append(one)
-    width = 0.0 if panel.log else _gap(places.values()) * SPREAD
     traces = []
     for row in ROWS:
         mark, members = ROW_MARKS[row], rows[row]
@@ -132,7 +138,7 @@ def _points(
                 "name": mark.words,
                 "legendgroup": row,
                 "showlegend": number == 0,
-                "x": [place(places[one.number] + width * aside(one.number)) for one in members],
+                "x": [place(spread[one.number]) for one in members],
                 "y": [_value(scale, one) for one in members],
                 "customdata": [[one.number, shown_value(scale, one), places[one.number]] for one in members],
                 "hovertemplate": (
@@ -189,7 +195,7 @@ def _axes(
     left = (0.0, 0.54)[right]
     top = (1.0, 0.44)[lower]
     bottom = top - 0.44
-    share = 0.07 * len(rows)
+    share = 0.03 * len(rows)
     middle = bottom + share + (0.02 if rows else 0)
     values, strip = 2 * number, 2 * number + 1
     x = {

@@ -49,6 +49,7 @@ def figure(report: Report) -> Figure | Absent:
         "z": [[None if one is None else _share(one) for one in line] for line in grid],
         "text": [["" if one is None else _count(one) for one in line] for line in grid],
         "texttemplate": "%{text}",
+        "textfont": {"size": 13, "shadow": "auto"},
         "customdata": [
             [_told(row, decade, one) for row, one in zip(ROWS, line, strict=True)]
             for decade, line in zip(decades, grid, strict=True)
@@ -69,6 +70,7 @@ def figure(report: Report) -> Figure | Absent:
             "tickvals": list(range(len(ROWS))),
             "ticktext": [COLUMNS[row] for row in ROWS],
             "side": "top",
+            "ticks": "",
             "showgrid": False,
             "zeroline": False,
             "automargin": True,
@@ -77,6 +79,7 @@ def figure(report: Report) -> Figure | Absent:
             "title": {"text": "peak rate of the backbone"},
             "tickvals": list(range(len(decades))),
             "ticktext": [f"1e{decade} to 1e{decade + 1}" for decade in decades],
+            "ticks": "",
             "showgrid": False,
             "zeroline": False,
             "automargin": True,
@@ -88,7 +91,7 @@ def figure(report: Report) -> Figure | Absent:
         alt=_alt(found),
         traces=(trace,),
         layout=layout,
-        height=140 + 58 * len(decades),
+        height=116 + 58 * len(decades),
         note=" ".join([*told, _kept_apart(found)]).strip(),
     )
 

@@ -30,7 +30,7 @@ PAUSE_SECONDS, PAUSE_SHARE = 60.0, 0.03
 """A time in which nobody trained counts as a pause when it exceeds both: seconds, and a share of all."""
 
 MARKED_PAUSES = 6
-FRESH = Mark("fresh seed", SERIES[0], "star", "|")
+FRESH = Mark("fresh seed", SERIES[0], "star", "\\")
 BASELINE = BASELINE_MARK._replace(hatch=".")
 OTHERWISE = Mark("another end", WARN, "cross", "-")
 
@@ -77,14 +77,14 @@ def figure(report: Report) -> Figure | Absent:
     ]
     busy = busy_of(stretches)
     idle = {row: max(1 - busy[row] / (whole - start), 0.0) if whole > start else 0.0 for row in rows}
-    traces.append(_names(rows, idle, stretches))
+    traces.append(_names(rows, idle, stretches, whole / unit))
     return Figure(
         id=ID,
         title=TITLE,
         alt=_alt(stretches, rows, idle, whole - start, pauses),
         traces=tuple(traces),
         layout=_layout(rows, pauses, unit, unit_word, whole, named=named),
-        height=min(150 + 26 * len(rows), HIGHEST),
+        height=min(200 + 26 * len(rows), HIGHEST),
         note=_note(rows, idle, pauses),
     )
 
@@ -193,7 +193,9 @@ def _bars(
     }
 
 
-def _names(rows: dict[_Row, int], idle: dict[_Row, float], stretches: Sequence[Stretch]) -> dict[str, Any]:
+def _names(
+    rows: dict[_Row, int], idle: dict[_Row, float], stretches: Sequence[Stretch], whole: float
+) -> dict[str, Any]:
     """Draw a mark before each row that tells the worker's whole name and how long it was idle."""
     runs: dict[_Row, int] = defaultdict(int)
     for one in stretches:
@@ -201,7 +203,7 @@ def _names(rows: dict[_Row, int], idle: dict[_Row, float], stretches: Sequence[S
     return {
         "type": "scatter",
         "mode": "markers",
-        "x": [0] * len(rows),
+        "x": [place(-0.015 * whole)] * len(rows),
         "y": list(rows.values()),
         "customdata": [[label(_name(row, rows)), runs[row], idle[row]] for row in rows],
         "hovertemplate": (
@@ -228,7 +230,7 @@ def _layout(
             "title": {
                 "text": f"{unit_word} since the first run began" + (", pauses left out" if pauses else "")
             },
-            "range": [-0.01 * whole / unit, 1.01 * whole / unit],
+            "range": [place(-0.03 * whole / unit), place(1.01 * whole / unit)],
             "nticks": 6,
             "zeroline": False,
             "automargin": True,
