@@ -1,8 +1,8 @@
 """The run folder: everything that a search keeps, and who may write to it.
 
 ``run.json`` says what is searched, ``study.journal`` is Optuna's, ``records.jsonl`` holds every epoch of
-every run, ``checkpoints/`` the rolling state of runs under way, ``status.json`` how it goes; ``report.json``
-``report.html`` and ``report.md`` tell the outcome, and are written again after every trial that ends.
+every run, ``checkpoints/`` the rolling state of runs under way, ``status.json`` how it goes; ``report.json``,
+``report.html`` and ``report.md`` tell the outcome, and are written again as trials end.
 """
 
 import json
