@@ -107,5 +107,8 @@ class Absent(Value):
 
 
 def label(text: str) -> str:
-    """Write any text so that plotly shows it as it is: in titles, ticks, names and hovers it reads tags."""
-    return html.escape(printable(text), quote=False)
+    """Write any text so that plotly shows it as it is: in titles, ticks, names and hovers it reads tags.
+
+    Between two dollars it reads a formula.
+    """
+    return html.escape(printable(text), quote=False).replace("$", "&#36;")
