@@ -28,7 +28,7 @@ PANEL, GAP, TOP, BOTTOM = 132, 38, 52, 96
 BETWEEN = 0.13
 """Part of the width between two columns of panels."""
 
-LOSS = "loss"
+LOSS, LOSS_TITLE = "loss", "loss, nats (less is better)"
 
 Read = Callable[[CurvePoint], float | None]
 
@@ -88,13 +88,13 @@ class _Column:
 
 
 @dataclass(frozen=True)
-class _Mean:
-    """A quantity by epoch, over the runs of a schedule."""
+class _Epoch:
+    """A quantity at one epoch, over the runs of a schedule; None where a run has no finite value."""
 
-    epochs: tuple[float, ...]
-    means: tuple[float, ...]
-    lows: tuple[float, ...]
-    highs: tuple[float, ...]
+    done: float
+    mean: float | None
+    low: float | None
+    high: float | None
 
 
 def _shown(report: Report) -> tuple[_Shown, ...]:
@@ -122,9 +122,7 @@ def _of_one_kind(runs: Sequence[LearningCurve]) -> tuple[LearningCurve, ...]:
 def _columns(result: StudyResult, shown: Sequence[_Shown]) -> tuple[_Column, ...]:
     """Give what can be drawn: the metric, and the loss unless that is the metric."""
     scale = result.scale
-    found = [
-        _Column(LOSS, "loss, nats (less is better)", lambda one: one.val_loss, lambda one: one.train_loss)
-    ]
+    found = [_Column(LOSS, LOSS_TITLE, lambda one: one.val_loss, lambda one: one.train_loss)]
     if scale.unit != "nats":
         # Training tells top-1 alone: it stands beside metrics that are shares too, not beside other numbers.
         training: Read = (lambda one: one.train_top1) if scale.unit == "points" else (lambda _: None)
@@ -137,14 +135,17 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _mean(runs: Sequence[LearningCurve], read: Read) -> _Mean:
-    """Give the mean over runs at each epoch at which all of them have a value."""
+def _means(runs: Sequence[LearningCurve], read: Read) -> list[_Epoch]:
+    """Give the mean over runs at each epoch that all of them came to; none where no epoch has one."""
     found = []
     for together in zip(*(run.points for run in runs), strict=False):
         known = [value for point in together if (value := _finite(read(point))) is not None]
         if len(known) == len(runs):
-            found.append((together[0].epochs_done, math.fsum(known) / len(known), min(known), max(known)))
-    return _Mean(*zip(*found, strict=True)) if found else _Mean((), (), (), ())
+            mean = math.fsum(known) / len(known)
+            found.append(_Epoch(together[0].epochs_done, mean, min(known), max(known)))
+        else:
+            found.append(_Epoch(together[0].epochs_done, None, None, None))
+    return found if any(one.mean is not None for one in found) else []
 
 
 @dataclass(frozen=True)
@@ -186,12 +187,12 @@ class _Drawing:
         told: set[str] = set()
         for _, _, axes, one, column in self._panels():
             for part, read in (("validation", column.validation), ("training", column.training)):
-                mean = _mean(one.runs, read)
-                if mean.means:
-                    yield self._line(one, part, mean, axes, shown=part not in told)
+                means = _means(one.runs, read)
+                if means:
+                    yield self._line(one, part, means, axes, shown=part not in told)
                     told.add(part)
 
-    def _line(self, one: _Shown, part: str, mean: _Mean, axes: str, *, shown: bool) -> Trace:
+    def _line(self, one: _Shown, part: str, means: Sequence[_Epoch], axes: str, *, shown: bool) -> Trace:
         colour = self._colour(one)
         training = part == "training"
         several = len(one.runs) > 1
@@ -201,8 +202,8 @@ class _Drawing:
             "name": f"{part}, mean of runs",
             "legendgroup": part,
             "showlegend": shown,
-            "x": [place(epoch) for epoch in mean.epochs],
-            "y": [place(value) for value in mean.means],
+            "x": [place(each.done) for each in means],
+            "y": [place(each.mean) for each in means],
             "xaxis": f"x{axes}",
             "yaxis": f"y{axes}",
             "line": {"color": colour, "width": 2, "dash": "dash" if training else "solid"},
@@ -211,15 +212,19 @@ class _Drawing:
                 "type": "data",
                 "symmetric": False,
                 "visible": several,
-                "array": [place(high - value) for high, value in zip(mean.highs, mean.means, strict=True)],
-                "arrayminus": [place(value - low) for low, value in zip(mean.lows, mean.means, strict=True)],
+                "array": [_distance(each.mean, each.high) for each in means],
+                "arrayminus": [_distance(each.low, each.mean) for each in means],
                 "color": colour,
                 "thickness": 1,
                 "width": 0,
             },
             "customdata": [
-                [label(self._name(one)), repr(value), f"{low!r} to {high!r}" if several else "one run"]
-                for value, low, high in zip(mean.means, mean.lows, mean.highs, strict=True)
+                [
+                    label(self._name(one)),
+                    repr(each.mean),
+                    f"{each.low!r} to {each.high!r}" if several else "one run",
+                ]
+                for each in means
             ],
             "hovertemplate": (
                 f"<b>%{{customdata[0]}}</b>, {part}<br>epoch %{{x}}<br>mean %{{customdata[1]}}<br>"
@@ -329,11 +334,15 @@ class _Drawing:
             ("validation", column.validation, column.name),
             ("training", column.training, "top-1" if column.name != LOSS else LOSS),
         ):
-            mean = _mean(one.runs, read)
-            if mean.means:
-                value = mean.means[-1]
+            known = [each.mean for each in _means(one.runs, read) if each.mean is not None]
+            if known:
+                value = known[-1]
                 shown = f"{value:.3f}" if column.name == LOSS else self.report.result.scale.figure(value)
                 yield f"{part} {name} {shown}"
+
+
+def _distance(low: float | None, high: float | None) -> float | None:
+    return None if low is None or high is None else place(high - low)
 
 
 def _breaks_off(one: _Shown) -> bool:
