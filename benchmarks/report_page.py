@@ -27,11 +27,11 @@ from autofreeze.report.page.document import page as page_of
 
 TESTS = Path(__file__).parent.parent / "tests"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FIRST = "() => document.querySelector('.plot .main-svg .plot, .plot .main-svg path') && performance.now()"
+FIRST = "() => document.querySelector('.graph .mlayer path, .graph .mlayer image') && performance.now()"
 ALL = """async () => {
   const next = () => new Promise(requestAnimationFrame);
-  const left = () => [...document.querySelectorAll('.plot')].filter((one) => !one.querySelector('.main-svg'));
-  for (let one = left()[0]; one; one = left()[0]) { one.scrollIntoView(); await next(); }
+  const waits = () => [...document.querySelectorAll('.graph')].find((one) => !one.querySelector('.main-svg'));
+  while (waits()) { waits().scrollIntoView(); await next(); }
   return performance.now();
 }"""
 ANSWER = """async () => {

@@ -81,7 +81,7 @@
     return window.Plotly.react(plot, traces, full, config(id));
   }
 
-  const plots = () => [...document.querySelectorAll(".plot")];
+  const plots = () => [...document.querySelectorAll(".graph")];
   const drawn = () => plots().filter((plot) => plot.classList.contains("drawn"));
 
   function watch() {
