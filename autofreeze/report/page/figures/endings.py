@@ -39,6 +39,7 @@ def figure(report: Report) -> Figure | Absent:
     bars = tuple(_bar(shown, [by_kind[ending, kind] for ending in shown], kind) for kind in kinds)
     layout = {
         "barmode": "stack",
+        "legend": {"traceorder": "normal"},
         "bargap": 0.35,
         "showlegend": len(kinds) > 1,
         "xaxis": {

@@ -9,6 +9,7 @@ from autofreeze.phrases import capitalised, counted
 from autofreeze.report.page.figure import Absent, Figure, label
 from autofreeze.report.page.marks import ROW_MARKS, aside, dot, place
 from autofreeze.report.page.palette import INK
+from autofreeze.report.page.ticks import log_axis
 from autofreeze.report.report import Report
 from autofreeze.report.stability import drift_line, gradient_lines, groups_words
 
@@ -16,11 +17,11 @@ ID, TITLE = "gradient", "The first gradient into the backbone"
 MOST_PLACES = 2
 """Sets of groups that are drawn; of the others it is said how many there are."""
 
-WIDE = 300.0
-"""Largest over smallest gradient from which on the axis has a tick for each decade alone."""
-
 SIDES: tuple[Row, ...] = ("at once", "after a warm-up")
 TICKS: dict[Row, str] = {"at once": "at once<br>", "after a warm-up": "after a<br>warm-up"}
+APART = 2.5
+"""From one set of groups to the next; its two sides lie 1 apart."""
+
 WIDTH = 0.28
 """Half of the width over which points are spread."""
 
@@ -35,7 +36,7 @@ def figure(report: Report) -> Figure | Absent:
     drawn = (both or list(found.gradients))[:MOST_PLACES]
     begun = first_steps(report.result.trials)
     zeros = sum(one.norm == 0 for one in begun)
-    places = {one.columns: 2 * turn for turn, one in enumerate(drawn)}
+    places = {one.columns: APART * turn for turn, one in enumerate(drawn)}
     here = [one for one in begun if one.columns in places and one.norm > 0]
     if not here:
         reason = "The first gradient is zero in all runs: a head that begins at zero sends none down."
@@ -48,14 +49,14 @@ def figure(report: Report) -> Figure | Absent:
         title=TITLE,
         alt=_alt(drawn),
         traces=tuple(one for one in traces if one["x"]),
-        layout=_layout(drawn, max(norms) / min(norms)),
+        layout=_layout(drawn, norms),
         height=430,
         note=_note(report, len(drawn), len(begun) - len(here) - zeros, zeros),
     )
 
 
 def _points(
-    row: Row, begun: Sequence[Beginning], places: dict[tuple[int, ...], int], points: int
+    row: Row, begun: Sequence[Beginning], places: dict[tuple[int, ...], float], points: int
 ) -> dict[str, Any]:
     mark = ROW_MARKS[row]
     side = SIDES.index(row)
@@ -74,13 +75,13 @@ def _points(
     }
 
 
-def _sides(drawn: Sequence[FirstGradients]) -> list[tuple[int, Row, FirstGradients, Side]]:
+def _sides(drawn: Sequence[FirstGradients]) -> list[tuple[float, Row, FirstGradients, Side]]:
     found = []
     for turn, one in enumerate(drawn):
         for side, row in enumerate(SIDES):
             told = one.at_once if row == "at once" else one.after_warmup
             if told is not None:
-                found.append((2 * turn + side, row, one, told))
+                found.append((APART * turn + side, row, one, told))
     return found
 
 
@@ -136,13 +137,14 @@ def _end(end: float | None, told: Side) -> float:
     return told.norm.median if end is None else end
 
 
-def _layout(drawn: Sequence[FirstGradients], span: float) -> dict[str, Any]:
+def _layout(drawn: Sequence[FirstGradients], norms: Sequence[float]) -> dict[str, Any]:
     ticks = {
         x: f"{TICKS[row]}<br>n = {told.runs}<br>loss {told.loss.median:.2f}"
         for x, row, _, told in _sides(drawn)
     }
-    last = 2 * len(drawn) - 1
+    last = APART * (len(drawn) - 1) + 1
     return {
+        "legend": {"itemsizing": "constant"},
         "xaxis": {
             "range": [-0.6, last + 0.75],
             "tickvals": list(ticks),
@@ -153,17 +155,15 @@ def _layout(drawn: Sequence[FirstGradients], span: float) -> dict[str, Any]:
             "automargin": True,
         },
         "yaxis": {
-            "type": "log",
             "title": {"text": "2-norm of the gradient"},
-            "exponentformat": "e",
-            "dtick": "D2" if span < WIDE else 1,
+            **log_axis(norms, "{:g}".format),
             "automargin": True,
         },
         "annotations": [
             {
                 "xref": "x",
                 "yref": "paper",
-                "x": 2 * turn + 0.5,
+                "x": APART * turn + 0.5,
                 "y": 1.0,
                 "yanchor": "bottom",
                 "showarrow": False,
@@ -176,8 +176,8 @@ def _layout(drawn: Sequence[FirstGradients], span: float) -> dict[str, Any]:
                 "type": "line",
                 "xref": "x",
                 "yref": "paper",
-                "x0": 2 * turn - 0.5,
-                "x1": 2 * turn - 0.5,
+                "x0": APART * turn - (APART - 1) / 2,
+                "x1": APART * turn - (APART - 1) / 2,
                 "y0": 0,
                 "y1": 1,
                 "line": {"color": INK, "width": 0.5, "dash": "dot"},

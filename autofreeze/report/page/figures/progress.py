@@ -36,8 +36,8 @@ def figure(report: Report) -> Figure | Absent:
     steps = best_so_far(result)
     strip = strip_of(result.trials)
     groups = {
-        "baseline": ([one for one in shown if one.baseline], BASELINE_MARK),
         "drawn": ([one for one in shown if not one.baseline], ENDING_MARKS[Ending.COMPLETE]),
+        "baseline": ([one for one in shown if one.baseline], BASELINE_MARK),
     }
     traces = [_line(result, steps, order, work)]
     traces += [_points(result, *group, order, work) for group in groups.values() if group[0]]
@@ -115,7 +115,7 @@ def _points(
             f"{in_template(result.metric)} %{{customdata[1]}}<br>"
             "work up to it %{customdata[2]}<extra></extra>"
         ),
-        "marker": dot(mark, len(order)),
+        "marker": dot(mark, 0 if mark is BASELINE_MARK else len(order)),
     }
 
 
@@ -145,6 +145,7 @@ def _best(result: StudyResult, best: TrialResult, order: dict[int, int]) -> dict
 def _layout(result: StudyResult, rows: Sequence[Ending], trials: int) -> dict[str, Any]:
     share = 0.075 * len(rows)
     axes: dict[str, Any] = {
+        "legend": {"itemsizing": "constant"},
         "xaxis": {
             "title": {"text": "trials, in order"},
             "range": [0.5 - 0.02 * trials, trials + 0.5 + 0.02 * trials],

@@ -13,6 +13,7 @@ from autofreeze.report.page.figure import Absent, Figure
 from autofreeze.report.page.marks import ROW_MARKS, aside, dot, in_template, place, value_title
 from autofreeze.report.page.palette import BEST, INK
 from autofreeze.report.page.strip import STRIP_NOTE, strip_axis, strip_of
+from autofreeze.report.page.ticks import log_axis
 from autofreeze.report.report import Report
 from autofreeze.results import Ending, TrialResult
 from autofreeze.scale import Scale
@@ -55,7 +56,6 @@ def _backbone(schedule: Schedule) -> float | None:
     return peak_rate(schedule) if schedule.unfreeze_depth else None
 
 
-RATE_AXIS = {"type": "log", "exponentformat": "e", "showexponent": "all", "dtick": 1}
 PANELS = (
     Panel(
         "head-only share",
@@ -64,8 +64,8 @@ PANELS = (
         {"tickformat": ".0%"},
     ),
     Panel("groups that train", _depth, "%{customdata[2]} backbone groups train", {}),
-    Panel("head's peak rate", _head, "head's peak rate %{customdata[2]}", RATE_AXIS, log=True),
-    Panel("backbone's peak rate", _backbone, "backbone's peak rate %{customdata[2]}", RATE_AXIS, log=True),
+    Panel("head's peak rate", _head, "head's peak rate %{customdata[2]}", {}, log=True),
+    Panel("backbone's peak rate", _backbone, "backbone's peak rate %{customdata[2]}", {}, log=True),
 )
 
 
@@ -78,7 +78,7 @@ def figure(report: Report) -> Figure | Absent:
     if not shown:
         return Absent(id=ID, title=TITLE, reason="No trial has a value yet: none was completed.")
     traces: list[dict[str, Any]] = []
-    layout: dict[str, Any] = {}
+    layout: dict[str, Any] = {"legend": {"itemsizing": "constant"}}
     for number, panel in enumerate(PANELS):
         places = _places(panel, [*shown, *strip.trials])
         width = 0.0 if panel.log else _gap(places.values()) * SPREAD
@@ -208,7 +208,7 @@ def _axes(
         **panel.axis,
     }
     if panel.log:
-        x |= _log_range(places.values())
+        x |= log_axis(places.values(), format_rate)
     elif panel.where is _depth:
         x |= _whole_ticks(places.values())
     y = {
@@ -230,28 +230,6 @@ def _axes(
             "anchor": _numbered("x", number),
         }
     return found
-
-
-def _log_range(places: Any) -> dict[str, Any]:
-    """Give a range with a little room, and ticks that are few enough: 1, 2 and 5 where it is short."""
-    logs = [math.log10(one) for one in places]
-    if not logs:
-        return {"range": [-4, -2]}
-    low, high = min(logs), max(logs)
-    room = 0.06 * (high - low) + 0.05
-    span = high - low + 2 * room
-    ticks = [one for one in range(math.floor(low - room), math.ceil(high + room) + 1)]
-    steps = (1.0, 2.0, 5.0) if span < 1.2 else (1.0, 3.0) if span < 2 else (1.0,)
-    values = [step * 10.0**one for one in ticks for step in steps]
-    values = [one for one in values if low - room <= math.log10(one) <= high + room]
-    every = max(math.ceil(len(values) / 5), 1)
-    values = values[::-1][::every][::-1]
-    shown = [format_rate(one) for one in values]
-    return {
-        "range": [place(low - room), place(high + room)],
-        "tickvals": [place(one) for one in values],
-        "ticktext": shown,
-    }
 
 
 def _whole_ticks(places: Any) -> dict[str, Any]:

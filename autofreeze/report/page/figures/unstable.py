@@ -66,6 +66,7 @@ def figure(report: Report) -> Figure | Absent:
         "showscale": False,
     }
     layout = {
+        "margin": {"b": 12},
         "xaxis": {
             "tickvals": list(range(len(ROWS))),
             "ticktext": [COLUMNS[row] for row in ROWS],
@@ -91,7 +92,7 @@ def figure(report: Report) -> Figure | Absent:
         alt=_alt(found),
         traces=(trace,),
         layout=layout,
-        height=116 + 58 * len(decades),
+        height=90 + 58 * len(decades),
         note=" ".join([*told, _kept_apart(found)]).strip(),
     )
 
