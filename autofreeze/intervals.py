@@ -161,6 +161,50 @@ def mean_interval(
     return paired_interval(merits, overlap=overlap, limit=limit, strata=strata, spread=spread)
 
 
+class Unpaired(Value):
+    """The difference of two means that were estimated apart, and how far off it may be."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def unpaired_difference(
+    one: tuple[float, float, float], other: tuple[float, float, float], *, comparisons: int = 1
+) -> Unpaired:
+    """Give the difference of two means that were estimated apart; its interval holds 95 times in 100.
+
+    Where both were scored on the same images the interval is wider than it need be: what an image is worth to
+    both cancels in a difference, and here it counts twice.
+
+    Args:
+        one: A mean, its standard error, and the half width of its interval at 1.96, as :func:`mean_interval`
+            gives them: of them follows how sure the error itself is (the degrees of freedom of Student's t).
+        other: The mean that is taken off, likewise.
+        comparisons: How many differences are told together: then all intervals hold at once as often.
+
+    Returns:
+        The difference; its ends are infinite where one of the errors is not known.
+
+    Source:
+        Zou and Donner 2008 (the half widths added as squares); Bonferroni for several of them.
+    """
+    beyond = (1.0 - float(special.ndtr(1.96))) / comparisons
+    half = math.hypot(*(_half_beyond(beyond, error, half) for _, error, half in (one, other)))
+    estimate = one[0] - other[0]
+    return Unpaired(estimate=estimate, low=estimate - half, high=estimate + half)
+
+
+def _half_beyond(beyond: float, error: float, half: float) -> float:
+    """Give the half width that leaves a share beyond it, by the freedom that the one at 1.96 shows."""
+    if not (0 < error < math.inf and half < math.inf):
+        return math.inf
+    ratio = half / error
+    normal = ratio < 1.96 * (1 + 1e-6)
+    freedom = math.inf if normal else float(special.stdtridf(special.ndtr(1.96), ratio))
+    return -error * _student(float(special.ndtri(beyond)), freedom)
+
+
 def spread_of(differences: NDArray[np.float64]) -> Spread:
     """Give what differences vary with, the parts by which :func:`paired_interval` judges them.
 

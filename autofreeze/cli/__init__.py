@@ -10,6 +10,7 @@ import typer
 from autofreeze.cli.address import CommandWithAddress
 from autofreeze.cli.cache import cache
 from autofreeze.cli.check import check
+from autofreeze.cli.compare import compare
 from autofreeze.cli.dashboard import dashboard
 from autofreeze.cli.demo import demo
 from autofreeze.cli.export import export
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 COMMANDS = (
-    demo, check, suggest, plan, search, status, report, dashboard, export, train, predict, groups,
+    demo, check, suggest, plan, search, status, report, compare, dashboard, export, train, predict, groups,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(cls=CommandWithAddress if command in (plan, search) else None)(command)
