@@ -14,9 +14,6 @@ from autofreeze.values import Value
 MOST_IMAGES = 24
 """Images that are named."""
 
-NEVER = (0, 0)
-"""Wrong, and scored."""
-
 
 class Confusion(Value):
     """How often images of each class were taken for each class, over all runs of a trial."""
@@ -63,6 +60,9 @@ class WrongImage(Value):
     """The same two of the best baseline; both 0 where there is none, or none of its runs was scored on it."""
 
     other_scored: int = 0
+    other_same: int = 0
+    """Runs of the best baseline that took it for ``predicted`` too."""
+
     thumbnail: str = ""
     """A small JPEG as ``data:`` address; empty where it could not be read."""
 
@@ -139,8 +139,9 @@ def mistakes_of(
     """Count mistakes, and name the images that are most surely wrong.
 
     Images are ordered by the lower end of Wilson's interval of how often they were wrong: 6 of 6 comes
-    before 2 of 2, that before 1 of 1, and that before 3 of 6. Where the best schedule says as much of two
-    images, that comes first of which the best baseline says more; then the order is that of the data.
+    before 2 of 2, that before 1 of 1, and that before 3 of 6. Of images that are alike in this, that comes
+    first which the best baseline is surer to get wrong, then that which it more often takes for the same
+    class; then the order is that of the data.
 
     Args:
         said: The runs.
@@ -157,33 +158,16 @@ def mistakes_of(
     found = [_confusion(one, said.labels, said.n_classes) for one in trials]
     if not found[0].runs:
         return None
-    own = _tally(said.best, said.labels)
-    other = _tally(said.baseline, said.labels) if said.baseline else {}
-
-    def surely(image: int) -> tuple[float, float, int]:
-        return -_least(*own[image]), -_least(*other.get(image, NEVER)), image
-
-    wrong = [image for image, (missed, _) in own.items() if missed]
-    images = sorted(wrong, key=surely)[:MOST_IMAGES]
-    named = []
-    for image, thumbnail in zip(images, thumbnails(images), strict=True):
-        label, (missed, scored), others = int(said.labels[image]), own[image], other.get(image, NEVER)
-        named.append(
-            WrongImage(
-                name=name_of(image),
-                label=label,
-                predicted=_taken_for(said.best, image, label, said.n_classes),
-                wrong=missed,
-                scored=scored,
-                other_wrong=others[0],
-                other_scored=others[1],
-                thumbnail=thumbnail,
-            )
-        )
+    own = _tally(said.best)
+    other = _tally(said.baseline) if said.baseline else {}
+    wrong = [_Said(image, int(said.labels[image]), own[image], other.get(image, ())) for image in own]
+    wrong = sorted((one for one in wrong if one.missed), key=lambda one: one.surely)
+    shown = wrong[:MOST_IMAGES]
+    pictures = thumbnails([one.image for one in shown])
     return Mistakes(
         fresh=said.fresh,
         confusions=tuple(one for one in found if one.runs),
-        images=tuple(named),
+        images=tuple(one.told(name_of, picture) for one, picture in zip(shown, pictures, strict=True)),
         runs=len(said.best.runs),
         images_scored=len(own),
         images_wrong=len(wrong),
@@ -202,19 +186,62 @@ def _confusion(trial: ScoredTrial, labels: NDArray[np.int64], n_classes: int) ->
     )
 
 
-def _tally(trial: ScoredTrial, labels: NDArray[np.int64]) -> dict[int, tuple[int, int]]:
-    """Count by image that was scored the runs that got it wrong, and all of them."""
+def _tally(trial: ScoredTrial) -> dict[int, tuple[int, ...]]:
+    """Give by image that was scored the classes that the runs took it for, in their order."""
     images, predicted = _joined(trial.runs)
-    wrong = np.bincount(images[predicted != labels[images]], minlength=len(labels))
-    scored = np.bincount(images, minlength=len(labels))
-    return {image: (int(wrong[image]), int(scored[image])) for image in np.flatnonzero(scored).tolist()}
+    order = np.argsort(images, kind="stable")
+    scored, starts = np.unique(images[order], return_index=True)
+    taken = np.split(predicted[order], starts)[1:]
+    return {image: tuple(one.tolist()) for image, one in zip(scored.tolist(), taken, strict=True)}
 
 
-def _taken_for(trial: ScoredTrial, image: int, label: int, n_classes: int) -> int:
-    """Give the wrong class that an image was taken for most often, among equals the first one."""
-    images, predicted = _joined(trial.runs)
-    said = predicted[images == image]
-    return int(np.bincount(said[said != label], minlength=n_classes).argmax())
+@dataclass(frozen=True)
+class _Said:
+    """What runs said of one image."""
+
+    image: int
+    label: int
+    best: tuple[int, ...]
+    """The class that each run of the best schedule took it for."""
+
+    other: tuple[int, ...]
+    """The same of the best baseline."""
+
+    @property
+    def missed(self) -> int:
+        return len(self.best) - self.best.count(self.label)
+
+    @property
+    def predicted(self) -> int:
+        """The wrong class that it was taken for most often, among equals the first one."""
+        return max(sorted(set(self.best) - {self.label}), key=self.best.count)
+
+    @property
+    def surely(self) -> tuple[float, float, int, int]:
+        """By what images are ordered; see :func:`mistakes_of`."""
+        other_missed, other_scored, same = self._others
+        least = _least(self.missed, len(self.best)), _least(other_missed, other_scored)
+        return -least[0], -least[1], -same, self.image
+
+    @property
+    def _others(self) -> tuple[int, int, int]:
+        scored = len(self.other)
+        return scored - self.other.count(self.label), scored, self.other.count(self.predicted)
+
+    def told(self, name_of: Callable[[int], str], thumbnail: str) -> WrongImage:
+        """Give it as the report holds it."""
+        other_wrong, other_scored, other_same = self._others
+        return WrongImage(
+            name=name_of(self.image),
+            label=self.label,
+            predicted=self.predicted,
+            wrong=self.missed,
+            scored=len(self.best),
+            other_wrong=other_wrong,
+            other_scored=other_scored,
+            other_same=other_same,
+            thumbnail=thumbnail,
+        )
 
 
 def _joined(runs: Sequence[ScoredRun]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

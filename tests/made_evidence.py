@@ -145,6 +145,7 @@ class MadeEvidence:
                 scored=runs,
                 other_wrong=place % (runs + 1) if other is not None else 0,
                 other_scored=runs if other is not None else 0,
+                other_same=place % (runs + 1) // 2 if other is not None else 0,
                 thumbnail=thumbnail(place) if place != 5 else "",
             )
             for place in range(12)

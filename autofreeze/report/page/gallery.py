@@ -26,11 +26,14 @@ def gallery(report: Report) -> Gallery | Absent:
     told = f"the {len(mistakes.images)} that are most surely wrong are shown"
     if mistakes.images_wrong <= MOST_IMAGES:
         told = "all are shown, those that are most surely wrong first"
+    once = all(one.scored == 1 for one in mistakes.images)
+    weak = " Each of them was scored once: an unlucky run looks the same as a wrong label." if once else ""
+    note = f"{PURPOSE} {capitalised(seen)}, {wrong}; {told}.{weak} No image of the test split is among them."
     return Gallery(
         id=ID,
         title=TITLE,
         pictures=tuple(_picture(found, one) for one in mistakes.images),
-        note=f"{PURPOSE} {capitalised(seen)}, {wrong}; {told}. No image of the test split is among them.",
+        note=note,
     )
 
 
@@ -38,6 +41,8 @@ def _picture(found: Classified, one: WrongImage) -> Picture:
     beside = ""
     if found.baseline is not None and one.other_scored:
         beside = f"{found.baseline.name}: {one.other_wrong} of {one.other_scored}"
+        if one.other_wrong and one.other_same == one.other_wrong:
+            beside += ", the same"
     return Picture(
         name=printable(one.name),
         label=found.name(one.label),

@@ -65,7 +65,6 @@ def table(report: Report) -> Table | Absent:
         title=TABLE_TITLE,
         headings=tuple(headings),
         rows=tuple(rows),
-        note=found.basis,
     )
 
 
@@ -162,7 +161,9 @@ def _layout(found: Classified, shown: list[int]) -> dict[str, Any]:
 
 
 def _note(found: Classified, shown: list[int]) -> str:
-    told = [found.basis, NOT_INDEPENDENT]
+    told = [found.basis]
+    if len(found.best.confusion.runs) > 1:
+        told.append(NOT_INDEPENDENT)
     if len(shown) < len(found.names):
         told.append(f"Of {len(found.names):,} classes the {len(shown)} lowest are drawn; the table has all.")
     return " ".join(told)

@@ -31,7 +31,7 @@ WRITTEN = 12
 NAMED = 20
 """Columns up to which each has its name below; of more every second one has."""
 
-MOST_PAIRS, TOLD = 40, 4
+MOST_PAIRS, TOLD = 20, 4
 """Pairs of classes in the table, and in words."""
 
 CELL, SMALL_CELL = 34, 15
@@ -93,14 +93,13 @@ def table(report: Report) -> Table | Absent:
          *([] if found.baseline is None else _cells(found.baseline, row, column)))
         for row, column in pairs[:MOST_PAIRS]
     )  # fmt: skip
-    shown = "" if len(pairs) <= MOST_PAIRS else f"The {MOST_PAIRS} of {len(pairs):,} pairs. "
     return Table(
         id=TABLE_ID,
         title=TABLE_TITLE,
         headings=tuple(headings),
         rows=rows,
         left=(0, 1),
-        note=f"{shown}{found.basis}",
+        note="" if len(pairs) <= MOST_PAIRS else f"{MOST_PAIRS} of {len(pairs):,} pairs.",
     )
 
 
