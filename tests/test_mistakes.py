@@ -402,7 +402,7 @@ def space(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mislabelled(write_images, space, tmp_path_factory):
-    """A confirmed search on train/ val/ test/, with a wrong label in the last two: (result, folder, dataset)."""
+    """A confirmed search, with a wrong label in val/ and in test/: (result, folder, dataset)."""
     root = tmp_path_factory.mktemp("mislabelled")
     for part, count, first in (("train", 8, 0), ("val", 5, 100), ("test", 3, 200)):
         write_images(root / part, (count,) * 3, first=first)
