@@ -28,6 +28,9 @@ PANEL, GAP, TOP, BOTTOM = 132, 38, 52, 96
 BETWEEN = 0.13
 """Part of the width between two columns of panels."""
 
+NONE = "No finalist and no baseline has come to its end."
+UNKNOWN = "The report is of a version that kept no curves, or was written without the run folder's records."
+
 LOSS, LOSS_TITLE = "loss", "loss, nats (less is better)"
 
 Read = Callable[[CurvePoint], float | None]
@@ -37,9 +40,7 @@ def figure(report: Report) -> Figure | Absent:
     """Draw them."""
     shown = _shown(report)
     if not shown:
-        kept = "No run has come to the end of its first epoch."
-        old = "The report is of a version that kept no curves, or the run folder's records were not there."
-        return Absent(id=ID, title=TITLE, reason=kept if not report.result.trials else old)
+        return Absent(id=ID, title=TITLE, reason=NONE if report.result.best is None else UNKNOWN)
     columns = _columns(report.result, shown)
     if not columns:
         return Absent(id=ID, title=TITLE, reason="No epoch of the finalists told a finite loss or value.")

@@ -62,7 +62,6 @@ def figure(report: Report) -> Figure | Absent:
 class _Slice:
     """A stretch of time within which one rate is drawn."""
 
-    phase: int
     start: float
     end: float
     """In epochs."""
@@ -93,10 +92,10 @@ class _Drawing:
                 continue
             share = most * steps / self.timetable.total_steps
             n = min(max(round(share), 1), steps) if bends else 1
-            for one in range(n):
-                left, right = (start + (end - start) * place / n for place in (one, one + 1))
-                step = (first + steps * one // n + first + steps * (one + 1) // n) // 2
-                found.append(_Slice(phase, left, right, step))
+            marks = [first + steps * one // n for one in range(n + 1)]
+            borders = [start, *(mark / STEPS_PER_EPOCH for mark in marks[1:-1]), end]
+            for (left, right), (begin, after) in zip(pairwise(borders), pairwise(marks), strict=True):
+                found.append(_Slice(left, right, (begin + after) // 2))
         return tuple(found)
 
     @cached_property
