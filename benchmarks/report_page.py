@@ -35,7 +35,7 @@ ALL = """async () => {
   return performance.now();
 }"""
 ANSWER = """async () => {
-  const button = document.querySelector('#trials th:nth-child(3) button');
+  const button = document.querySelector('#trials th:nth-child(4) button');
   if (!button) return null;
   const began = performance.now();
   button.click();

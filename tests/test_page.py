@@ -11,10 +11,11 @@ from html.parser import HTMLParser
 from urllib.parse import unquote
 
 import pytest
+from figures import check
 from pages import HOSTILE, SCENARIOS, report_of
 
 from autofreeze.phrases import printable
-from autofreeze.report.page import assets
+from autofreeze.report.page import assets, leads
 from autofreeze.report.page.blocks import Page, Section
 from autofreeze.report.page.document import SHOWN, page, render, summary_page
 from autofreeze.report.page.figure import Absent, Cell, Figure, Gallery, Picture, Table
@@ -175,7 +176,7 @@ def test_figures_are_told_in_words_and_need_no_colour_of_their_own(parsed):
     for one in plots:
         assert one["role"] == "img"
         assert one["aria-describedby"] == f"{one['data-figure']}-alt"
-        assert re.fullmatch(r"height: \d+px", one["style"])
+        assert re.fullmatch(r"--height: \d+px; --more: \d+px", one["style"])
     assert set(DARK) == names
 
 
@@ -288,6 +289,26 @@ def test_the_index_leads_to_the_page_of_each_data_set():
     assert all(re.fullmatch(r"[\w%.~-]+/report\.html", link) for link in links)
     assert "<b>images" not in text
     assert "no <b>images</b>" in " ".join(parsed.texts)
+
+
+def test_the_index_draws_the_leads_over_the_baselines():
+    losses = outcome("losses", metric="log_loss", lead_over={"full": 0.052}, decision_over={})
+    hollow = outcome(AWKWARD, confirmed=False, decision_over={}, lead_over={"full": -0.012})
+    drawn = check(leads.figure(summary(outcome("photos"), hollow, losses)))
+    probe, full = drawn.traces
+    assert (probe["x"], full["x"]) == ([9.0], [2.1, -1.2])
+    assert full["marker"]["symbol"] == ["circle", "circle-open"]
+    assert full["customdata"][1][1:] == [-0.012, "in the search, unconfirmed"]
+    assert "photos: +9.0 pt over linear_probe (better) and +2.1 pt over full (better)" in drawn.alt
+    assert "-1.2 pt over full (in the search, unconfirmed)" in drawn.alt
+    assert "nats of the loss (1)" in drawn.note
+    assert isinstance(check(leads.figure(summary(losses))), Absent)
+
+
+def test_an_index_without_figures_is_small():
+    text = summary_page(summary(DatasetOutcome(name="later", data="data/later")))
+    assert len(text) < 60_000
+    assert "No best schedule has been compared with a baseline yet." in text
 
 
 def test_the_index_of_an_unfinished_search_says_so():

@@ -194,19 +194,19 @@ def numbers(texts):
 def test_a_table_is_sorted_by_any_column_there_and_back(opened):
     page = opened("full")
     before = column(page, "trials", 1)
-    button = page.locator("#trials th:nth-child(3) button")
-    header = page.locator("#trials th:nth-child(3)")
+    button = page.locator("#trials th:nth-child(4) button")
+    header = page.locator("#trials th:nth-child(4)")
     assert header.get_attribute("aria-sort") == "none"
     button.click()
     assert header.get_attribute("aria-sort") == "ascending"
-    values, rest = numbers(column(page, "trials", 3))
+    values, rest = numbers(column(page, "trials", 4))
     assert values == sorted(values)
     assert len(values) > 20
     assert set(rest) == {"–"}
     button.focus()
     page.keyboard.press("Enter")
     assert header.get_attribute("aria-sort") == "descending"
-    values, rest = numbers(column(page, "trials", 3))
+    values, rest = numbers(column(page, "trials", 4))
     assert values == sorted(values, reverse=True)
     assert set(rest) == {"–"}  # what has no value comes last both ways
     page.locator("#trials th:nth-child(1) button").click()
@@ -227,11 +227,11 @@ def test_of_two_thousand_trials_all_are_sorted_and_shown_when_asked_for(opened):
     page = opened("two_thousand")
     assert len(column(page, "trials", 1)) == 50
     for _ in range(2):
-        page.locator("#trials th:nth-child(3) button").click()
+        page.locator("#trials th:nth-child(4) button").click()
     known = [
         one.value for one in report_of("two_thousand").result.trials if one.value is not None
     ]  # fmt: skip
-    values, rest = numbers(column(page, "trials", 3))
+    values, rest = numbers(column(page, "trials", 4))
     assert rest == []
     assert values == [round(value, 3) for value in sorted(known, reverse=True)[:50]]
     page.locator("#trials .more button").click()

@@ -21,6 +21,10 @@ SHOWN = 50
 """Rows of a table that a page holds as markup; more are built when they are asked for."""
 
 
+LEGEND_LINE = 16
+"""Pixels of a line in a legend on a narrow screen."""
+
+
 def page(report: Report) -> str:
     """Write the page of a search on one data set."""
     heading = title(report.result)
@@ -61,6 +65,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "kind": lambda block: type(block).__name__,
         "drawn": _drawn,
+        "more": _more,
         "rows": _rows,
         "attributes": _attributes,
         "seen": _seen,
@@ -78,6 +83,14 @@ def _finalize(value: Any) -> Any:
 def _drawn(figure: Figure) -> Markup:
     """Write what plotly draws."""
     return Markup(assets.island({"traces": figure.traces, "layout": figure.layout}))
+
+
+def _more(figure: Figure) -> int:
+    """Give the height that a legend takes on a narrow screen beyond that on a wide one, in pixels."""
+    if not figure.layout.get("showlegend", True):
+        return 0
+    named = [one for one in figure.traces if one.get("name") and one.get("showlegend", True)]
+    return LEGEND_LINE * max(len(named) - 2, 0)
 
 
 def _rows(table: Table) -> Markup:

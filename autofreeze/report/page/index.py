@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 from autofreeze.phrases import capitalised, duration
+from autofreeze.report.page import leads
 from autofreeze.report.page.blocks import Banner, Block, Bullets, Code, Page, Pairs, Prose, Section
 from autofreeze.report.page.figure import Cell, Table
 from autofreeze.report.page.origin import pairs_of
@@ -20,7 +21,11 @@ def index(summary: SummaryResult) -> Page:
     best: list[Block] = []
     if summary.cut_short:
         best.append(Banner(text=f"{capitalised(standing_of_all(summary))}."))
-    best += [datasets_table(summary), *(Prose(text=line) for line in unconfirmed_lines(summary.datasets))]
+    best += [
+        leads.figure(summary),
+        datasets_table(summary),
+        *(Prose(text=line) for line in unconfirmed_lines(summary.datasets)),
+    ]
     broken = tuple(f"{one.name}: {one.problem}" for one in summary.datasets if one.problem)
     if broken:
         best.append(Bullets(title="Broke off:", lines=broken))

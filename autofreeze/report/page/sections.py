@@ -46,7 +46,7 @@ from autofreeze.report.report import Report
 from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid
 from autofreeze.report.telling import answer_lines, note_lines, test_lines
 from autofreeze.report.using import use_of
-from autofreeze.report.words import certainty, conditions, cost_line, found, reasons, standing_of, trials_line
+from autofreeze.report.words import certainty, conditions, cost_line, found, standing_of
 from autofreeze.verdict import Standing
 
 BADGES: dict[Standing, str] = {
@@ -164,15 +164,11 @@ def _mistakes(report: Report) -> Iterator[Block]:
 
 def _search(report: Report) -> Iterator[Block]:
     result = report.result
-    yield Prose(text=f"{capitalised(trials_line(result))}.")
     yield progress.figure(report)
     yield endings.figure(report)
     table = tables.ends_table(result)
     if table is not None:
         yield table
-    why = tuple(reasons(result.trials))
-    if why:
-        yield Bullets(title="Unstable and failed ones, by reason:", lines=why)
     yield savings.figure(report)
     yield Prose(text=f"{capitalised(cost_line(result))}.")
     if result.plan is not None:

@@ -76,15 +76,15 @@ def trials_table(result: StudyResult) -> Table | Absent:
         return Absent(id="trials", title=title, reason="No trial has been run.")
     own = result.kind == "own"
     headings = (
-        "trial", "schedule", result.metric, *(() if own else ("log loss",)), "head alone (epochs)", "depth",
-        "head rate", "backbone rate", "work of a run", "time", "ended", "reason",
+        "trial", "schedule", "ended", result.metric, *(() if own else ("log loss",)), "head-only epochs",
+        "depth", "head rate", "backbone rate", "work of a run", "time", "reason",
     )  # fmt: skip
     return Table(
         id="trials",
         title=title,
         headings=headings,
         rows=tuple(_trial_row(result, one, own=own) for one in result.trials),
-        left=(1, len(headings) - 2, len(headings) - 1),
+        left=(1, 2, len(headings) - 1),
         note="Values are those of the search: one seed, the same for all trials. Rates are the highest of "
         "any phase and group.",
     )
@@ -102,6 +102,7 @@ def _trial_row(result: StudyResult, trial: TrialResult, *, own: bool) -> tuple[C
     return (
         Cell(text=str(trial.number), key=trial.number, strong=best),
         Cell(text=f"best: {name}" if best else name, strong=best),
+        Cell(text=trial.ending.value),
         _number(scale.figure(shown, error_of(result, trial)), shown),
         *(() if own else (_number(figure(trial.val_loss), trial.val_loss),)),
         _number(f"{schedule.warmup_epochs:g}", schedule.warmup_epochs),
@@ -110,7 +111,6 @@ def _trial_row(result: StudyResult, trial: TrialResult, *, own: bool) -> tuple[C
         _rate(peak),
         DASH if work is None else _number(work_figure(result, work), work),
         _number(duration(trial.seconds), trial.seconds),
-        Cell(text=trial.ending.value),
         Cell(text=reason),
     )
 
