@@ -231,7 +231,8 @@ def test_it_is_what_the_engine_really_did_not_compute(class_folders, tmp_path, m
     monkeypatch.setattr(FeatureStores, "_not_worth_it", lambda *_: None)
     result = api.search(
         class_folders, model="test_resnet", from_scratch=True, image_size=32, device="cpu", epochs=4,
-        trials=4, space="quick", folds=2, confirm=0, out=tmp_path / "run", cache_folder=str(tmp_path / "cache"),
+        trials=4, space="quick", folds=2, confirm=0, out=tmp_path / "run",
+        cache_folder=str(tmp_path / "cache"),
     )  # fmt: skip
     assert result.engine == ()
     found = savings_of(result)
