@@ -210,6 +210,7 @@ def backbone_facts(bench: Workbench) -> dict[str, Any]:
         "preprocessing": backbone.preprocessing.model_dump(mode="json"),
         "preprocessing_from": dict(backbone.preprocessing_from),
         "groups": {group.name: list(group.parameters) for group in backbone.groups.groups},
+        "n_parameters": {group.name: group.n_parameters for group in backbone.groups.groups},
         **bench.layer_facts,
         "work_shares": list(backbone.groups.work_shares),
     }

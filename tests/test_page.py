@@ -250,7 +250,75 @@ def test_a_long_table_is_built_as_it_is_asked_for():
 # Numbers
 
 
-NUMBER = re.compile(r"\d[\d,]*\.?\d*(?:e-?\d+)?")
+ARITHMETIC = {
+    "schedule": "rates between two corners of the rate curve, and when they hold",
+    "cost": "work of a run in runs of full fine-tuning; rounded",
+    "curves": "means over the runs of a schedule",
+    "slices": "head-only epochs as a share of the run; highest rates that the curve lets through",
+    "robustness": "shares of two counts that stand beside them",
+    "gradient": "medians of the runs that a group of marks stands for",
+    "classes": "shares of counts of the confusions",
+    "class-table/scored": "sums over a row of the confusions",
+    "class-table/best": "shares of such a sum",
+    "class-table/best baseline": "shares of such a sum",
+    "confusion": "shares of a row of the confusions, and its sum",
+    "confused/of": "sums over a row of the confusions",
+    "confused/share": "shares of such a sum",
+    "progress": "work added up trial by trial",
+    "savings": "what was spent less what was read from stores; shares of the sum",
+    "workers": "the share of the time in which nothing ran; runs counted",
+    "trials/work of a run": "a trial's work over its folds",
+    "against-table/× full": "work of a run in runs of full fine-tuning",
+}
+"""Figures and columns whose numbers follow from those of report.json by plain arithmetic, and by which."""
+
+
+def numbers_of(data):
+    """Every number in plain data, and how long each of its lists is."""
+    if isinstance(data, dict | list):
+        yield float(len(data))
+        for one in data.values() if isinstance(data, dict) else data:
+            yield from numbers_of(one)
+    elif isinstance(data, int | float) and not isinstance(data, bool):
+        yield float(data)
+
+
+def shown_numbers(block):
+    """Numbers of a block at full precision, by where they stand: those on hover, and what is sorted by."""
+    if isinstance(block, Figure):
+        for trace in block.traces:
+            custom = json.loads(json.dumps(trace.get("customdata") or []))
+            yield from ((block.id, number) for number in leaves(custom))
+    if isinstance(block, Table):
+        for row in block.rows:
+            for heading, cell in zip(block.headings, row, strict=True):
+                if isinstance(cell.key, int | float):
+                    yield f"{block.id}/{heading}", float(cell.key)
+
+
+def leaves(data):
+    if isinstance(data, list):
+        for one in data:
+            yield from leaves(one)
+    elif isinstance(data, int | float | str) and NUMBER.fullmatch(str(data)):
+        yield float(data)
+
+
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e[+-]?\d+)?")
+
+
+def test_every_number_of_a_figure_or_table_stands_in_report_json(scenario):
+    _, report, _ = scenario
+    kept = set(numbers_of(json.loads(json.dumps(report.document()))))
+    # A log loss is kept as exp(-loss), and what is to be small with its sign turned.
+    known = kept | {-one for one in kept} | {-math.log(one) for one in kept if one > 0}
+    shown = [
+        pair for section in sections(report) for block in section.blocks for pair in shown_numbers(block)
+    ]
+    missing = {where for where, number in shown if number not in known and math.isfinite(number)}
+    assert missing <= set(ARITHMETIC)
+    free = [where for where, _ in shown if where not in ARITHMETIC]
+    assert len(free) > 20 or len(report.result.trials) < 6
 
 
 # The index of several data sets

@@ -1,13 +1,12 @@
 """The sections of the page, in the order in which a reader asks."""
 
 from collections.abc import Iterator
-from types import ModuleType
 
 from autofreeze.figures import error_of, shown_value
 from autofreeze.phrases import capitalised
 from autofreeze.report.drawing import draw
 from autofreeze.report.owntraining import is_own
-from autofreeze.report.page import gallery, tables
+from autofreeze.report.page import comparison, gallery, tables
 from autofreeze.report.page.blocks import (
     Banner,
     Block,
@@ -20,7 +19,7 @@ from autofreeze.report.page.blocks import (
     Question,
     Section,
 )
-from autofreeze.report.page.figure import Absent
+from autofreeze.report.page.figure import Absent, Table
 from autofreeze.report.page.figures import (
     against,
     classes,
@@ -102,7 +101,7 @@ def _verdict(report: Report) -> Iterator[Block]:
 
 def _others(report: Report) -> Iterator[Block]:
     yield against.figure(report)
-    yield from _table_of(against, report)
+    yield from _unless_absent(comparison.table(report))
     yield from (Prose(text=line) for line in test_lines(report.result, report.verdict))
 
 
@@ -144,7 +143,7 @@ def _stability(report: Report) -> Iterator[Block]:
         told.append(drift_line(found_there.beginnings))
         yield Bullets(lines=tuple(f"{capitalised(line)}." for line in told if line))
     yield unstable.figure(report)
-    yield from _table_of(unstable, report)
+    yield from _unless_absent(unstable.table(report))
     grid = map_grid(found_there.instabilities, intervals=True)
     if grid is not None:
         yield tables.grid_table(grid, "unstable-table")
@@ -156,9 +155,9 @@ def _stability(report: Report) -> Iterator[Block]:
 
 def _mistakes(report: Report) -> Iterator[Block]:
     yield classes.figure(report)
-    yield from _table_of(classes, report)
+    yield from _unless_absent(classes.table(report))
     yield confusion.figure(report)
-    yield from _table_of(confusion, report)
+    yield from _unless_absent(confusion.table(report))
     yield gallery.gallery(report)
 
 
@@ -206,9 +205,7 @@ def _use(report: Report) -> Iterator[Block]:
         yield Code(lines=use.commands)
 
 
-def _table_of(module: ModuleType, report: Report) -> Iterator[Block]:
-    table = getattr(module, "table", None)
-    if table is not None:
-        made = table(report)
-        if not isinstance(made, Absent):
-            yield made
+def _unless_absent(table: Table | Absent) -> Iterator[Block]:
+    """Give a table that there is; the figure beside it says why there is none."""
+    if isinstance(table, Table):
+        yield table
