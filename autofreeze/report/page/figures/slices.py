@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,8 +21,9 @@ from autofreeze.schedule import Schedule, format_rate
 
 ID, TITLE = "slices", "Values by warm-up, depth and rates"
 
-SPREAD = 0.3
-"""How far points at one value are spread sideways: this share of the way to the next value, at most."""
+SPREAD, SPREAD_OF_ALL = 0.3, 0.03
+"""How far points at one value are spread sideways: at most this share of the way to the next value, and this
+share of the whole range."""
 
 
 class Panel(NamedTuple):
@@ -81,7 +82,7 @@ def figure(report: Report) -> Figure | Absent:
     layout: dict[str, Any] = {"legend": {"itemsizing": "constant"}}
     for number, panel in enumerate(PANELS):
         places = _places(panel, [*shown, *strip.trials])
-        width = 0.0 if panel.log else _gap(places.values()) * SPREAD
+        width = 0.0 if panel.log else _width(places.values())
         spread = {trial: where + width * aside(trial) for trial, where in places.items()}
         traces += _points(panel, number, scale, shown, places, spread)
         if best is not None and best.number in places and _value(scale, best) is not None:
@@ -171,10 +172,13 @@ def _best(number: int, scale: Scale, best: TrialResult, where: float) -> dict[st
     }
 
 
-def _gap(places: Any) -> float:
-    """Give the smallest distance between places that are not equal; 0 where there is one alone."""
+def _width(places: Iterable[float]) -> float:
+    """Give how far aside points may lie; not at all where all stand at one place."""
     ordered = sorted({round(one, 6) for one in places})
-    return min((high - low for low, high in pairwise(ordered)), default=0.0)
+    if len(ordered) < 2:
+        return 0.0
+    gap = min(high - low for low, high in pairwise(ordered))
+    return min(SPREAD * gap, SPREAD_OF_ALL * (ordered[-1] - ordered[0]))
 
 
 # Axes: two panels beside each other, twice, each with its strip
@@ -232,7 +236,7 @@ def _axes(
     return found
 
 
-def _whole_ticks(places: Any) -> dict[str, Any]:
+def _whole_ticks(places: Iterable[float]) -> dict[str, Any]:
     most = int(max(places, default=1))
     every = max(math.ceil((most + 1) / 9), 1)
     return {"range": [-0.6, most + 0.6], "tickvals": list(range(0, most + 1, every))}
