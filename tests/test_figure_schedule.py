@@ -8,7 +8,7 @@ from figures import check
 from pages import HOSTILE, SCENARIOS, report_of
 
 from autofreeze import recipes
-from autofreeze.report.drawing import STEPS_PER_EPOCH, rate_span
+from autofreeze.report.drawing import STEPS_PER_EPOCH, TAIL, rate_span
 from autofreeze.report.page.changes import changes_of, groups_words, runs
 from autofreeze.report.page.figure import Absent, label
 from autofreeze.report.page.figures import heatmap
@@ -66,6 +66,8 @@ def test_the_rate_of_each_cell_is_that_of_the_timetable(schedule):
         for place, (_, epoch, rate) in enumerate(row):
             # A phase ends at any time, and its first and last steps at whole ones.
             assert rates["x"][place] - HALF_A_STEP <= epoch <= rates["x"][place + 1] + HALF_A_STEP
+            middle = (rates["x"][place] + rates["x"][place + 1]) / 2
+            assert epoch == pytest.approx(middle, abs=2.01 * HALF_A_STEP)
             assert rate == timetable.rate(group, round(epoch * STEPS_PER_EPOCH))
             z = rates["z"][group][place]
             assert z is None if rate is None else z == pytest.approx(math.log10(rate), rel=1e-5)
@@ -119,7 +121,10 @@ def test_each_unfreeze_and_each_freezing_again_is_marked_where_it_is(schedule):
 
 
 def test_the_colour_scale_spans_the_rates_that_the_terminal_draws(schedule):
-    rates, (low, high) = drawn(schedule).traces[0], rate_span(schedule)
+    cells = [lr for phase in schedule.phases for lr in phase.lrs if lr is not None]
+    low, high = min(cells) / (1 if schedule.curve == "constant" else TAIL), max(cells)
+    rates = drawn(schedule).traces[0]
+    assert rate_span(schedule) == (low, high)
     assert rates["zmax"] == pytest.approx(math.log10(high), rel=1e-5)
     assert rates["zmin"] == pytest.approx(math.log10(low) if high > low else math.log10(high) - 1, rel=1e-5)
     assert all(rates["zmin"] - 1e-6 <= tick <= rates["zmax"] + 1e-6 for tick in rates["colorbar"]["tickvals"])
