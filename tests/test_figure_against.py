@@ -45,7 +45,7 @@ def test_means_and_their_intervals_are_those_of_the_report(scenario):
     assert [float(data[1]) for data in drawn["customdata"]] == [row["confirmed"]["mean"] for row in rows]
     for row, x, y in zip(rows, drawn["x"], drawn["y"], strict=True):
         assert x == pytest.approx(row["confirmed"]["mean"], rel=1e-5)
-        assert row["name"] in figure.layout["yaxis"]["ticktext"][round(y)]
+        assert row["name"][:12] in figure.layout["yaxis"]["ticktext"][round(y)]
         assert spans[round(y, 3)] == (row["confirmed"]["low"], row["confirmed"]["high"])
 
 
@@ -73,7 +73,7 @@ def test_differences_and_their_intervals_are_those_of_the_report(scenario):
                 marks[y] = (float(data[1]), trace["name"])
     for place, row in enumerate(reversed(rows)):
         assert spans[place] == (unit * row.low, unit * row.high)
-        assert row.name in figure.layout["yaxis2"]["ticktext"][place]
+        assert row.name[:12] in figure.layout["yaxis2"]["ticktext"][place]
         assert marks[place] == (row.lead, against.DECISION_MARKS[row.decision][0])
 
 
