@@ -222,13 +222,19 @@ class _Curve:
             self._written = record.epoch + 1
 
     def _event(self, record: EpochRecord, at: float) -> "Event":
-        return event_of(scalars(told_of(record, self._groups, self._scale)), step=record.step, at=at)
+        return event_of(scalars(told_of(record, self._groups, self._scale)), step=step_of(record), at=at)
+
+
+def step_of(record: EpochRecord) -> int:
+    """Give the step of an epoch: optimizer steps done, or epochs where nobody counts steps."""
+    return record.step or record.epoch + 1
 
 
 def told_of(record: EpochRecord, groups: Sequence[str], scale: Scale) -> dict[str, float]:
     """Give the numbers of an epoch by tag: losses in nats, the metric as people read it, rates and gradients.
 
-    Of groups that are frozen there are none.
+    Of groups that are frozen there are none, nor is there a loss that a training of the user's own does not
+    tell. A run that broke down tells the loss that is no number.
 
     Args:
         record: The epoch.
@@ -236,7 +242,9 @@ def told_of(record: EpochRecord, groups: Sequence[str], scale: Scale) -> dict[st
         scale: Of the metric.
     """
     value = scale.shown(record.value) if math.isfinite(record.value) else record.value
-    told = {"loss/train": record.train_loss, "loss/val": record.val_loss, scale.metric: value}
+    untold = math.isnan(record.train_loss) and not record.diverged
+    losses = {"loss/train": None if untold else record.train_loss, "loss/val": record.val_loss}
+    told: dict[str, float | None] = {**losses, scale.metric: value}
     for kind, numbers in (("rate", record.rates), ("gradient_norm", record.grad_norms)):
         told |= {f"{kind}/{name}": number for name, number in zip(groups, numbers, strict=False)}
     return {tag: number for tag, number in told.items() if number is not None}

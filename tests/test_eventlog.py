@@ -1,6 +1,7 @@
 """``search --log tensorboard``: what TensorBoard reads is what the records say, once, whatever happens."""
 
 import io
+import math
 import shutil
 import subprocess
 import sys
@@ -8,16 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from placed import PlacedExecutor
 from rich.console import Console
 
 import autofreeze
 from autofreeze.cli import main
 from autofreeze.display import Display
 from autofreeze.eventfile import MARK
-from autofreeze.eventlog import FOLDER, told_of
+from autofreeze.eventlog import FOLDER, EventLog, step_of, told_of
 from autofreeze.figures import shown_value
+from autofreeze.imagescoring import ImageScoring
 from autofreeze.records import read_fresh_records, read_records
 from autofreeze.report.files import read_report
+from autofreeze.run import RunFolder
+from autofreeze.scale import Scale
+from autofreeze.space import SpaceSpec
+from autofreeze.splits import Split
+from autofreeze.study import Limits, Study
+from autofreeze.watching import Watcher
 
 pytest.importorskip("tensorboard")
 
@@ -44,31 +53,31 @@ def runs_in(root, kind):
     return {(int(path.parent.name.split("-")[1]), int(path.name.split("-")[1])): path for path in folders}
 
 
-def check_curves(run, kind, kept):
+def check_curves(run, kind, kept, trials=None, scale=None):
     """Every curve of the records is in TensorBoard, with equal numbers at equal steps, and no other."""
-    result = read_report(run)
+    result = None if trials else read_report(run)
+    trials, scale = (result.trials, result.scale) if result else (trials, scale)
     folders = runs_in(run, kind)
     assert set(folders) == set(kept)
     for key, curve in kept.items():
-        groups = result.trials[key[0]].schedule.groups
+        groups = trials[key[0]].schedule.groups
         want = {}
         for record in curve:
-            for tag, number in told_of(record, groups, result.scale).items():
-                want.setdefault(tag, []).append((record.step, np.float32(number)))
+            for tag, number in told_of(record, groups, scale).items():
+                want.setdefault(tag, []).append((step_of(record), np.float32(number)))
         events = read(folders[key])
         assert set(events.Tags()["scalars"]) == set(want)
         for tag, points in want.items():
             got = [(one.step, np.float32(one.value)) for one in events.Scalars(tag)]
             assert got == points, tag
         assert len(list(folders[key].glob(f"{MARK}*"))) == 1
-    return result
 
 
 @pytest.fixture(scope="module")
 def searched(class_folders, tmp_path_factory):
     """A search with a confirmation, logged; log loss, so that values are not as they are kept."""
     run = tmp_path_factory.mktemp("logged") / "run"
-    given = {"trials": 3, "epochs": 2, "folds": 2, "confirm": 6, "space": "quick", **IMAGES}
+    given = {"trials": 2, "epochs": 2, "folds": 1, "confirm": 6, "space": "quick", **IMAGES}
     autofreeze.search(class_folders, out=run, log=LOG, **given)
     return run
 
@@ -143,8 +152,6 @@ def test_the_tab_hparams_finds_trials_settings_and_final_values(searched):
 
 @pytest.mark.skipif(not OPEN_FILES.exists(), reason="needs /proc")
 def test_no_file_is_held_open_and_no_run_is_kept_in_mind(searched, tmp_path):
-    from autofreeze.eventlog import EventLog
-
     shutil.copy(searched / "records.jsonl", tmp_path)
     result = read_report(searched)
     log = EventLog(tmp_path, result.scale, print)
@@ -158,43 +165,76 @@ def test_no_file_is_held_open_and_no_run_is_kept_in_mind(searched, tmp_path):
 # Resumed searches
 
 
-KILLED = """
-import os, sys
-import autofreeze
-from autofreeze.eventlog import EventLog
-
-told, count = EventLog.epoch_done, 0
-
-def epoch_done(self, trial, record):
-    global count
-    told(self, trial, record)
-    count += 1
-    if count == 4:
-        os._exit(9)
-
-EventLog.epoch_done = epoch_done
-autofreeze.search(sys.argv[1], log=["tensorboard"], **eval(sys.argv[2]))
-"""
+SCALE = Scale.of("top1")
 
 
-def test_a_search_that_was_killed_and_resumed_writes_each_point_once(split_folders, tmp_path):
-    """Killed after an epoch, in a process of its own; then resumed."""
-    run = tmp_path / "run"
-    given = {"out": str(run), "trials": 3, "epochs": 3, **QUICK}
-    command = [sys.executable, "-c", KILLED, str(split_folders), repr(given)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 9, done.stderr
-    assert sum(map(len, read_records(run).values())) == 4
-    autofreeze.search(split_folders, resume=True, log=LOG, **given)
-    check_curves(run, "search", read_records(run))
-    assert len(list((run / FOLDER / "trials").iterdir())) == 3
+def search_made_up(folder, made_up, trials, killed_at=math.inf):
+    """One session of a search of made-up trials on three places; gives what trials came to."""
+    space = SpaceSpec.from_text("head_lr: {low: 1e-4, high: 1e-2}\n").resolve(made_up.groups, 3.0)
+    splits = (Split(np.arange(40), np.arange(40, 80)), Split(np.arange(40, 80), np.arange(40)))
+    scoring = ImageScoring.of("top1", np.arange(80) % 2, splits)
+    log = EventLog(folder, SCALE, pytest.fail)
+    log.epoch_done = Killing(log.epoch_done, killed_at)
+    with (
+        RunFolder(folder, {}, resume=True) as run,
+        Watcher((log,), folder, trials=trials, scale=SCALE) as watcher,
+    ):
+        executor = PlacedExecutor(made_up.run)
+        study = Study(run, space, executor, scoring=scoring, seed=0, sampler="random", observer=watcher)
+        log.take_up(study.results)
+        study.search(Limits(trials))
+        assert not log._curves
+        return study.results
+
+
+class Killed(BaseException):
+    """Ends a search where nothing is caught, and nothing more is written."""
+
+
+class Killing:
+    """Hands epochs on until the search is killed."""
+
+    def __init__(self, told, at):
+        self.told, self.left = told, at
+
+    def __call__(self, trial, record):
+        self.told(trial, record)
+        self.left -= 1
+        if self.left <= 0:
+            raise Killed
+
+
+def test_runs_side_by_side_are_told_apart(made_up, tmp_path):
+    """As on a cluster: the driver is told of epochs of several trials in turn, and writes them all."""
+    trials = search_made_up(tmp_path, made_up, 6)
+    check_curves(tmp_path, "search", read_records(tmp_path), trials, SCALE)
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 5, 9, 14])
+def test_a_search_that_was_killed_and_resumed_writes_each_point_once(made_up, tmp_path, killed_at):
+    with pytest.raises(Killed):
+        search_made_up(tmp_path, made_up, 5, killed_at)
+    with pytest.raises(Killed):
+        search_made_up(tmp_path, made_up, 5, 2)
+    trials = search_made_up(tmp_path, made_up, 5)
+    check_curves(tmp_path, "search", read_records(tmp_path), trials, SCALE)
+    assert len(list((tmp_path / FOLDER / "trials").iterdir())) == 5
+
+
+def test_an_event_that_was_torn_by_a_kill_is_written_anew(made_up, tmp_path):
+    with pytest.raises(Killed):
+        search_made_up(tmp_path, made_up, 3, 4)
+    for file in (tmp_path / FOLDER / "search").rglob(f"{MARK}*"):
+        file.write_bytes(file.read_bytes()[:-7])
+    trials = search_made_up(tmp_path, made_up, 3)
+    check_curves(tmp_path, "search", read_records(tmp_path), trials, SCALE)
 
 
 def test_a_search_that_is_logged_from_its_second_session_on_is_logged_whole(split_folders, tmp_path):
-    given = {"out": tmp_path / "run", "epochs": 2, "folds": 1, "confirm": 6, "space": "quick", **IMAGES}
-    autofreeze.search(split_folders, trials=2, **given)
+    given = {"out": tmp_path / "run", "epochs": 1, "folds": 1, "confirm": 6, "space": "quick", **IMAGES}
+    autofreeze.search(split_folders, trials=1, **given)
     assert not (tmp_path / "run" / FOLDER).exists()
-    autofreeze.search(split_folders, trials=3, resume=True, log=LOG, **given)
+    autofreeze.search(split_folders, trials=2, resume=True, log=LOG, **given)
     check_curves(tmp_path / "run", "search", read_records(tmp_path / "run"))
     check_curves(tmp_path / "run", "fresh", read_fresh_records(tmp_path / "run"))
 
@@ -206,6 +246,40 @@ def test_the_log_is_no_part_of_the_study(split_folders, tmp_path):
     plain = autofreeze.search(split_folders, out=tmp_path / "plain", **given)
     assert [one.value for one in logged.trials] == [one.value for one in plain.trials]
     autofreeze.search(split_folders, out=tmp_path / "logged", resume=True, **{**given, "trials": 3})
+
+
+# Other searches
+
+
+def test_a_training_of_ones_own_is_logged_as_its_numbers_are_read(tmp_path):
+    """Less is better, and no losses: what it yields is what is shown."""
+
+    def fit(job):
+        yield from (2.5 - job.schedule.unfreeze_depth, 1.25)
+
+    result = autofreeze.search(
+        fit=fit, groups=("stem", "body", "head"), direction="minimize", out=tmp_path / "run", epochs=2,
+        space="quick", confirm=0, trials=2, log=LOG,
+    )  # fmt: skip
+    check_curves(tmp_path / "run", "search", read_records(tmp_path / "run"))
+    [folder] = (tmp_path / "run" / FOLDER / "search").glob("trial-0000-*/fold-0")
+    events = read(folder)
+    assert [one.step for one in events.Scalars(result.metric)] == [1, 2]
+    assert events.Scalars(result.metric)[-1].value == 1.25
+    assert not {"loss/train", "loss/val"} & set(events.Tags()["scalars"])
+
+
+def test_a_run_that_broke_down_tells_the_loss_that_is_no_number(made_up):
+    job = made_up.job()
+    told = told_of(made_up.diverged(job), job.schedule.groups, Scale.of("top1"))
+    assert math.isnan(told["loss/train"])
+    assert math.isnan(told["top1"])
+
+
+def test_steps_are_those_of_the_optimizer(made_up):
+    job = made_up.job()
+    record = made_up.record(job, 1)
+    assert step_of(record) == record.step == 8
 
 
 # A log that cannot be written
@@ -273,7 +347,7 @@ def test_a_log_that_there_is_none_of_is_refused(capsys, tmp_path):
 
 
 def test_without_the_option_tensorboard_is_not_imported():
-    code = "import sys, autofreeze.searching, autofreeze.api; assert 'tensorboard' not in sys.modules"
+    code = "import sys, autofreeze.eventlog; assert 'tensorboard' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
