@@ -34,7 +34,7 @@ __all__ = ["figure", "table"]
 
 ID, TITLE = "against", "The best schedule and the others"
 
-NAME_LENGTH = 19
+NAME_LENGTH = 22
 
 DECISION_MARKS: dict[Decision, tuple[str, str, str]] = {
     "better": ("the best is better", GOOD, "circle"),
