@@ -117,10 +117,11 @@ def test_the_more_certain_comes_first_not_the_larger_share():
 
 def test_of_equals_that_comes_first_which_the_baseline_gets_wrong_too():
     best = run(0, [1, 1, 1, 1, 1, 1, 2, 2])
-    baseline = [run(0, [0, 1, 0, 1, 1, 1, 2, 2]), run(1, [1, 1], images=[0, 1])]
+    baseline = [run(0, [0, 2, 0, 1, 1, 1, 2, 2]), run(1, [1, 2], images=[0, 1])]
     found = counted(best, baseline=baseline)
     assert names(found) == ["image 1", "image 0", "image 2"]
     assert [(one.other_wrong, one.other_scored) for one in found.images] == [(2, 2), (1, 2), (0, 1)]
+    assert [one.other_same for one in found.images] == [0, 1, 0]
 
 
 def test_of_further_equals_that_comes_first_which_the_baseline_takes_for_the_same_class():
@@ -130,10 +131,10 @@ def test_of_further_equals_that_comes_first_which_the_baseline_takes_for_the_sam
 
 
 def test_it_says_what_an_image_is_most_often_taken_for():
-    said = [1, 2, 2, 0, 1, 2]
+    said = [0, 2, 0, 0, 1, 2]
     found = counted(*(run(number, [one]) for number, one in enumerate(said)))
     (image,) = found.images
-    assert (image.label, image.predicted, image.wrong, image.scored) == (0, 2, 5, 6)
+    assert (image.label, image.predicted, image.wrong, image.scored) == (0, 2, 3, 6)
 
 
 def test_no_more_images_are_named_than_fit_a_page_and_only_they_are_shown():
@@ -302,6 +303,17 @@ def test_of_a_sweep_they_are_those_of_its_chosen_head(searched):
     found = searched.read(result)
     assert found.confusions[0].trial == 0
     assert {(one.predicted - one.label) % 3 for one in found.images} == {2}
+
+
+def test_that_a_head_broke_off_does_not_end_the_run_of_its_sweep(searched):
+    made = searched.made_result
+    probe = made.trial(0, "linear_probe", 0.9, member=2)
+    searched.keep(probe, fold=0, sweep=3)
+    first = json.loads(searched.lines[0])
+    first["record"]["members"][1]["last"] = True
+    searched.lines[0] = json.dumps(first, separators=(",", ":")) + "\n"
+    searched.read(searched.result(trials=(probe,)))
+    assert [end.epoch for end in read_ends(searched.folder, {0}, "fold").values()] == [1]
 
 
 def test_a_baseline_that_took_over_a_result_is_known_by_the_runs_of_that_trial(searched):
