@@ -169,19 +169,22 @@
     const headers = [...table.tHead.rows[0].cells];
     const body = table.tBodies[0];
     const more = box.querySelector(".more");
-    const rows = rowsOf(table, box);
     let shown = body.rows.length;
-    let sorted = rows;
+    let rows;
+    let sorted;
+
+    // Read when they are first asked for: a long table would keep the page from its first figure.
+    const all = () => rows ??= rowsOf(table, box);
 
     function fill() {
-      body.replaceChildren(...sorted.slice(0, shown).map((row) => {
+      body.replaceChildren(...(sorted ?? all()).slice(0, shown).map((row) => {
         const line = document.createElement("tr");
         line.append(...row.map((cell, column) => cell.cell ?? built(cell, headers[column])));
         return line;
       }));
     }
 
-    if (rows.length > 1) {
+    if (shown > 1) {
       headers.forEach((header, column) => {
         const button = document.createElement("button");
         button.type = "button";
@@ -192,7 +195,7 @@
           const ascending = header.getAttribute("aria-sort") !== "ascending";
           headers.forEach((other) => other.setAttribute("aria-sort", "none"));
           header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-          sorted = [...rows].sort(order(column, ascending ? 1 : -1));
+          sorted = [...all()].sort(order(column, ascending ? 1 : -1));
           fill();
         });
       });
@@ -200,7 +203,7 @@
     if (more) {
       const button = more.querySelector("button");
       button.hidden = false;
-      button.addEventListener("click", () => { shown = rows.length; more.remove(); fill(); });
+      button.addEventListener("click", () => { shown = all().length; fill(); more.remove(); box.querySelector(".wide").focus(); });
     }
   }
 
