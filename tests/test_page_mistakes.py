@@ -297,7 +297,7 @@ def test_beside_a_picture_stands_what_the_baseline_made_of_it():
     trials = {one.number: one for one in report.result.trials}
     name = name_of_trial(trials[report.evidence.mistakes.confusions[1].trial])
     beside = [one.beside for one in gallery.gallery(report).pictures]
-    assert beside == [f"{name}: 2 of 5", f"{name}: 2 of 5, the same", ""]
+    assert beside == [f"{name}: 2 of 5", f"{name}: 2 of 5, same class", ""]
     alone = gallery.gallery(report_on(baseline=None, images=[wrong(0)]))
     assert alone.pictures[0].beside == ""
 

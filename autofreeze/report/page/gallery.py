@@ -42,7 +42,7 @@ def _picture(found: Classified, one: WrongImage) -> Picture:
     if found.baseline is not None and one.other_scored:
         beside = f"{found.baseline.name}: {one.other_wrong} of {one.other_scored}"
         if one.other_wrong and one.other_same == one.other_wrong:
-            beside += ", the same"
+            beside += ", same class"
     return Picture(
         name=printable(one.name),
         label=found.name(one.label),
