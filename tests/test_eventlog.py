@@ -230,6 +230,19 @@ def test_an_event_that_was_torn_by_a_kill_is_written_anew(made_up, tmp_path):
     check_curves(tmp_path, "search", read_records(tmp_path), trials, SCALE)
 
 
+def test_an_epoch_on_a_fresh_seed_that_is_told_twice_is_written_once(made_up, tmp_path):
+    """A run that begins again where it was interrupted tells what it has told."""
+    job = made_up.job().model_copy(update={"fresh": 2})
+    curve = made_up.curve(job)
+    log = EventLog(tmp_path, SCALE, pytest.fail)
+    log.run_started(job, "lp_ft")
+    for record in (*curve[:2], *curve):
+        log.run_recorded(job, record, "")
+    log.run_ended(job)
+    events = read(tmp_path / FOLDER / "fresh" / "trial-0000-lp_ft" / "seed-02")
+    assert [one.step for one in events.Scalars("top1")] == [record.step for record in curve]
+
+
 def test_a_search_that_is_logged_from_its_second_session_on_is_logged_whole(split_folders, tmp_path):
     given = {"out": tmp_path / "run", "epochs": 1, "folds": 1, "confirm": 6, "space": "quick", **IMAGES}
     autofreeze.search(split_folders, trials=1, **given)
