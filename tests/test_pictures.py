@@ -153,6 +153,30 @@ def test_whatever_a_reader_raises_a_report_is_written(class_folders):
     assert thumbnails(dataset, [0, 1]) == ["", ""]
 
 
+def csv_of(root):
+    """Write a CSV file of the images of a folder."""
+    images = sorted(root.rglob("*.png"))
+    lines = [f"{one.relative_to(root).as_posix()},{one.parent.name}" for one in images]
+    (root / "labels.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+    return root / "labels.csv"
+
+
+@pytest.mark.parametrize("source", ["csv", "hfds/{}", "torch/image_folder@{}"])
+def test_every_source_shows_its_own_images(source, write_images, tmp_path, monkeypatch):
+    root = write_images(tmp_path / "photos", (4, 4, 4))
+    if source.startswith("hfds"):
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        datasets = pytest.importorskip("datasets")
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+        monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    folder = open_dataset(root)
+    read = open_dataset(csv_of(root) if source == "csv" else source.format(root))
+    number = {content: image for image, content in enumerate(folder.content)}
+    found = thumbnails(read, range(len(read)))
+    assert found == thumbnails(folder, [number[content] for content in read.content])
+    assert all(found)
+
+
 def test_images_of_a_data_set_of_torchvision_that_keeps_arrays_are_shown(class_folders):
     dataset = open_dataset(class_folders)
 
