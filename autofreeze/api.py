@@ -152,7 +152,7 @@ def search(
         1.0 if own or delta is None else delta, tuple(tune_baselines), max_cost, views, erase, candidates,
         max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after, ray=ray,
         gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial, max_concurrent=max_concurrent,
-        storage=storage, log=tuple(log),
+        storage=storage, log=(log,) if isinstance(log, str) else tuple(log),
     )  # fmt: skip
     out = Path(out)
     subject: Subject | None = None
@@ -235,7 +235,8 @@ def plan(
     given["seconds"] = given.pop("time_limit", None)
     given["tune_baselines"] = tuple(given.get("tune_baselines", ()))
     given["warm_start"] = tuple(given.get("warm_start", ()))
-    given["log"] = tuple(given.get("log", ()))
+    log = given.get("log", ())
+    given["log"] = (log,) if isinstance(log, str) else tuple(log)
     names = {field.name for field in fields(SearchOptions)}
     options = SearchOptions(**{name: given.pop(name) for name in names & given.keys()}).decided()
     subject = open_one(_task(data, model, options, given), display)
@@ -333,7 +334,7 @@ def search_all(
         tuple(tune_baselines), max_cost, views, erase, candidates,
         max_work=max_work, warm_start=tuple(warm_start), stuck_after=stuck_after, ray=ray,
         gpus_per_trial=gpus_per_trial, cpus_per_trial=cpus_per_trial, max_concurrent=max_concurrent,
-        storage=storage, log=tuple(log),
+        storage=storage, log=(log,) if isinstance(log, str) else tuple(log),
     ).decided()  # fmt: skip
     given = [str(one) for one in data]
     _check_each_once(given)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 MARK = "events.out.tfevents."
 """How TensorBoard knows its files: by this in their names."""
 
+OURS = ".autofreeze"
+
 _numbers = itertools.count()
 
 
@@ -37,8 +39,8 @@ class EventFile:
         from tensorboard.compat.proto.event_pb2 import Event
 
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = list(folder.glob(f"{MARK}*"))
-        self._path = folder / f"{MARK}{int(time.time()):010d}.{os.getpid()}.{next(_numbers)}.autofreeze"
+        earlier = [*folder.glob(f"{MARK}*"), *folder.glob(f".*{OURS}")]
+        self._path = folder / f"{MARK}{int(time.time()):010d}.{os.getpid()}.{next(_numbers)}{OURS}"
         half = folder / f".{self._path.name.removeprefix(MARK)}"  # no name that TensorBoard looks for
         half.write_bytes(_framed([Event(wall_time=time.time(), file_version="brain.Event:2"), *events]))
         half.replace(self._path)

@@ -224,10 +224,12 @@ def test_a_search_that_was_killed_and_resumed_writes_each_point_once(made_up, tm
 def test_an_event_that_was_torn_by_a_kill_is_written_anew(made_up, tmp_path):
     with pytest.raises(Killed):
         search_made_up(tmp_path, made_up, 3, 4)
-    for file in (tmp_path / FOLDER / "search").rglob(f"{MARK}*"):
+    for file in [*(tmp_path / FOLDER / "search").rglob(f"{MARK}*")]:
         file.write_bytes(file.read_bytes()[:-7])
+        file.with_name(".half.autofreeze").write_bytes(b"written by half")
     trials = search_made_up(tmp_path, made_up, 3)
     check_curves(tmp_path, "search", read_records(tmp_path), trials, SCALE)
+    assert not list(tmp_path.rglob(".half*"))
 
 
 def test_an_epoch_on_a_fresh_seed_that_is_told_twice_is_written_once(made_up, tmp_path):
