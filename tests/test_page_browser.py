@@ -7,7 +7,10 @@ import shutil
 import pytest
 from pages import SCRIPT, report_of
 
+from autofreeze.report.page.blocks import Page, Section
 from autofreeze.report.page.document import page as page_of
+from autofreeze.report.page.document import render
+from autofreeze.report.page.figure import Cell, Table
 from autofreeze.report.page.palette import DARK, INK, LIGHT
 
 pytestmark = pytest.mark.browser
@@ -34,6 +37,25 @@ COLOURS = """(selector) => {
   const rgb = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
   const one = document.querySelector(selector);
   return [rgb(getComputedStyle(one).color), rgb(getComputedStyle(document.body).backgroundColor)];
+}"""
+
+
+HOVER = """async () => {
+  const told = [];
+  for (const graph of document.querySelectorAll('.graph')) {
+    for (const [curveNumber, trace] of graph.data.entries()) {
+      const drawn = (one, at) => one !== null && trace.x?.[at] !== null;
+      const pointNumber = (trace.y ?? trace.x ?? []).findIndex(drawn);
+      if (!trace.hovertemplate || trace.type === 'heatmap' || pointNumber < 0) continue;
+      const subplot = (trace.xaxis ?? 'x') + (trace.yaxis ?? 'y');
+      window.Plotly.Fx.hover(graph, [{ curveNumber, pointNumber }], subplot);
+      const labels = [...graph.querySelectorAll('.hoverlayer .hovertext')];
+      const shown = labels.map((one) => one.textContent).join();
+      if (shown) told.push([graph.dataset.figure, shown, trace.customdata?.[pointNumber] ?? []]);
+      window.Plotly.Fx.unhover(graph);
+    }
+  }
+  return told;
 }"""
 
 
@@ -142,6 +164,22 @@ def test_figures_are_drawn_as_they_come_into_sight(opened):
     assert 0 < drawn < page.evaluate("document.querySelectorAll('.graph').length")
 
 
+def test_hovering_gives_numbers_unrounded_and_no_template_is_left_open(opened):
+    page = opened("full")
+    page.evaluate(SCROLL)
+    told = page.evaluate(HOVER)
+    assert len({figure for figure, _, _ in told}) >= 8
+    assert [shown for _, shown, _ in told if "%{" in shown or "undefined" in shown or "NaN" in shown] == []
+    plain = [
+        (shown.replace("−", "-"), number)
+        for figure, shown, row in told
+        for number in row
+        if figure == "progress" and isinstance(number, float) and number % 1
+    ]
+    assert plain
+    assert [number for shown, number in plain if str(number) not in shown] == []
+
+
 def test_a_link_leads_to_its_section_though_figures_above_are_not_drawn(opened):
     page = opened("full", anchor="#conditions")
     page.wait_for_timeout(300)
@@ -237,6 +275,25 @@ def test_of_two_thousand_trials_all_are_sorted_and_shown_when_asked_for(opened):
     page.locator("#trials .more button").click()
     assert sorted(map(int, column(page, "trials", 1))) == list(range(2000))
     assert page.locator("#trials .more").count() == 0
+
+
+def test_rows_that_a_script_builds_hold_text_alone(browser, tmp_path):
+    names = [f"{SCRIPT}<img src=x onerror=alert(1)>{number}" for number in range(60)]
+    rows = tuple((Cell(text=name, key=number, href="a.html"),) for number, name in enumerate(names))
+    table = Table(id="t", title="t", headings=("name",), rows=rows)
+    file = tmp_path / "page.html"
+    section = Section(id="s", title="s", blocks=(table,))
+    file.write_text(render(Page(title="t", heading="t", sections=(section,))), encoding="utf-8")
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    page.locator("#t .more button").click()
+    page.locator("#t th button").click()
+    page.locator("#t th button").click()
+    assert column(page, "t", 1) == names[::-1]
+    assert page.locator("#t td *:not(a)").count() == 0
+    assert page.locator("#t td a").first.get_attribute("href") == "a.html"
+    context.close()
 
 
 # Light, dark, paper
