@@ -21,7 +21,7 @@ from autofreeze.report.report import Report
 MATRIX = np.array([[40, 8, 0, 2], [1, 30, 0, 3], [0, 0, 0, 0], [12, 0, 0, 28]])
 """Of the best schedule: the third class was never scored."""
 
-BASELINE = np.array([[30, 15, 0, 5], [3, 30, 0, 1], [0, 0, 0, 0], [4, 1, 0, 35]])
+BASELINE = np.array([[30, 13, 0, 7], [3, 30, 0, 1], [0, 0, 0, 0], [4, 1, 0, 35]])
 NAMES = ("cat", "dog", "emu", "fox")
 
 
