@@ -87,6 +87,11 @@ def test_a_difference_within_its_interval_is_none_that_can_be_told(run_of):
     assert "no difference can be told" in tell_difference(one, one.differences[0])
 
 
+def test_equal_means_have_no_leader(run_of):
+    [one] = compared(run_of("a", 0.84), run_of("b", 0.84)).datasets
+    assert tell_best(one) == "no difference can be told; the means are equal"
+
+
 def test_some_told_and_some_not(run_of):
     [one] = compared(run_of("a", 0.60), run_of("b", 0.85), run_of("c", 0.851)).datasets
     assert tell_best(one) == "no difference can be told between run 3 and run 2; they lead"

@@ -317,6 +317,8 @@ def tell_best(dataset: OfDataset) -> str:
     untold = [_nth(one.other) for one in dataset.differences if not one.told]
     if not untold:
         return f"best schedule: {which}"
+    if all(one.estimate == 0 for one in dataset.differences):
+        return "no difference can be told; the means are equal"
     if len(untold) == len(dataset.differences):
         return f"no difference can be told; {_nth(dataset.best)} has the highest mean"
     return f"no difference can be told between {_nth(dataset.best)} and {listed(untold)}; they lead"
