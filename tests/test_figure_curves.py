@@ -157,7 +157,8 @@ def test_a_log_loss_is_drawn_once_and_other_metrics_beside_the_loss():
 
 
 def test_training_top1_does_not_stand_beside_a_value_of_another_kind():
-    drawn = panels(curves.figure(report_of("own")))
+    report = report_of("own")
+    drawn = panels(curves.figure(with_curves(report, [curve(report.result.best.number, [3.0, 2.0])])))
     assert set(drawn["y"]) == {"validation"}
     assert set(drawn["y2"]) == {"validation", "training"}
     assert "no exact gap" in curves.figure(report_of("balanced_accuracy")).note
