@@ -279,6 +279,13 @@ def test_forty_classes_are_drawn_whole_and_of_more_only_the_pairs():
         assert f"{confusion.MOST_PAIRS} of " in table.note
 
 
+def test_long_names_of_forty_classes_that_are_all_confused_keep_the_page_small():
+    rng = np.random.default_rng(0)
+    for share in (0.1, 1):  # of the pairs
+        best = (rng.random((40, 40)) < share) * rng.integers(1, 9, (40, 40)) + 40 * np.eye(40, dtype=int)
+        check(confusion.figure(report_on(best, best, names=[f"{'a name ' * 40}{one}" for one in range(40)])))
+
+
 # The images
 
 
