@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from urllib.parse import unquote, urlparse
@@ -92,6 +93,17 @@ def test_without_open_a_run_folder_is_only_read(a_run, capsys):
     assert main(["report", str(a_run)]) == 0
     assert main(["report", str(a_run), "--json"]) == 0
     assert sorted(path.name for path in a_run.iterdir()) == before
+
+
+def test_the_report_on_the_terminal_names_the_page_and_what_opens_it(a_run, capsys):
+    assert main(["report", str(a_run)]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    command = f"autofreeze report {shlex.quote(str(a_run))} --open"
+    assert last == f"as a page: {a_run / PAGE}, which {command} opens"
+    (a_run / PAGE).unlink()
+    assert main(["report", str(a_run)]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last == f"as a page: {command} writes and opens it"
 
 
 @pytest.fixture

@@ -60,6 +60,7 @@ def _print(folder: Path, *, as_json: bool) -> None:
 
     from rich.console import Console
 
+    from autofreeze.phrases import printable
     from autofreeze.report.files import REPORT, read_any
     from autofreeze.report.summary import show_summary
     from autofreeze.report.terminal import show
@@ -70,7 +71,22 @@ def _print(folder: Path, *, as_json: bool) -> None:
         typer.echo(json.dumps(result.plain(), indent=1))
     elif as_json:
         typer.echo((folder / REPORT).read_text(encoding="utf-8"), nl=False)
-    elif isinstance(result, SummaryResult):
-        show_summary(result, Console())
     else:
-        show(result, Console())
+        console = Console()
+        if isinstance(result, SummaryResult):
+            show_summary(result, console)
+        else:
+            show(result, console)
+        typer.echo(printable(_where_the_page_is(folder)))
+
+
+def _where_the_page_is(folder: Path) -> str:
+    """Name the page, and the command that opens it."""
+    import shlex
+
+    from autofreeze.report.files import PAGE
+
+    opens = f"autofreeze report {shlex.quote(str(folder))} --open"
+    if (folder / PAGE).exists():
+        return f"as a page: {folder / PAGE}, which {opens} opens"
+    return f"as a page: {opens} writes and opens it"
