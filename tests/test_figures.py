@@ -142,8 +142,9 @@ def test_a_long_name_is_cut_before_it_is_escaped():
         ([0.3, 2.0], ["0.5", "1", "2"]),
         ([0.01], ["0.01"]),
         ([], ["0.0001", "0.001", "0.01"]),
+        ([1e-9, 1.0], ["1e-08", "1e-06", "0.0001", "0.01", "1"]),
     ],
-    ids=["decades", "less than one", "one value", "none"],
+    ids=["decades", "less than one", "one value", "none", "many decades"],
 )
 def test_a_logarithmic_axis_has_few_ticks_at_round_numbers(values, ticks):
     axis = log_axis(values, "{:g}".format)
