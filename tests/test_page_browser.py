@@ -261,6 +261,16 @@ def test_words_are_sorted_too_and_equal_ones_keep_their_order(opened):
     assert pairs == sorted(pairs, key=lambda pair: (pair[0].lower(), pair[1]))
 
 
+def test_empty_cells_come_last_among_words_too(opened):
+    page = opened("full")
+    for backwards in (False, True):
+        page.locator("#trials th:last-child button").click()
+        reasons = page.locator("#trials tbody tr td:last-child").all_inner_texts()
+        told = [reason for reason in reasons if reason]
+        assert told
+        assert reasons[: len(told)] == told == sorted(told, key=str.lower, reverse=backwards)
+
+
 def test_of_two_thousand_trials_all_are_sorted_and_shown_when_asked_for(opened):
     page = opened("two_thousand")
     assert len(column(page, "trials", 1)) == 50

@@ -164,6 +164,11 @@ def spans(schedule: Schedule) -> list[str]:
     return [f"{start:.4g}–{end:.4g}" for start, end in pairwise([0.0, *ends])]
 
 
+def curve_line(schedule: Schedule) -> str:
+    """Say below a schedule's table how its rates go on, and what a dash in it means."""
+    return f"Rate curve: {schedule.curve_words}. A dash is frozen."
+
+
 def versions_line(versions: Mapping[str, str]) -> str:
     """Name the versions of what was used."""
     return ", ".join(f"{name} {number}" for name, number in versions.items())

@@ -45,15 +45,15 @@ def index(summary: SummaryResult) -> Page:
 def datasets_table(summary: SummaryResult) -> Table:
     """Tabulate the data sets."""
     headings = (
-        "data set", "images", "classes", "best schedule", "metric", "value", "over linear_probe", "over full",
-        "freeze first?", "trials", "work", "time",
+        "data set", "metric", "value", "over linear_probe", "over full", "freeze first?", "best schedule",
+        "images", "classes", "trials", "work", "time",
     )  # fmt: skip
     return Table(
         id="datasets",
         title="The best schedule of each",
         headings=headings,
         rows=tuple(_row(one) for one in summary.datasets),
-        left=(0, 3, 4, 8),
+        left=(0, 1, 5, 6),
     )
 
 
@@ -61,14 +61,14 @@ def _row(one: DatasetOutcome) -> tuple[Cell, ...]:
     trials = f"{one.trials}" + (f" ({one.cut_short})" if one.cut_short else "")
     return (
         Cell(text=one.name, href="" if one.problem else link(one.name)),
-        DASH if one.images is None else Cell(text=f"{one.images:,}", key=one.images),
-        DASH if one.classes is None else Cell(text=f"{one.classes:,}", key=one.classes),
-        Cell(text=one.sentence or one.problem or "no trial was completed"),
         Cell(text=one.metric),
         Cell(text=figure(one.value, one.standard_error), key=one.value),
         Cell(text=over(one, "linear_probe"), key=one.lead_over.get("linear_probe")),
         Cell(text=over(one, "full"), key=one.lead_over.get("full")),
         Cell(text=one.freeze_first or "–"),
+        Cell(text=one.sentence or one.problem or "no trial was completed"),
+        DASH if one.images is None else Cell(text=f"{one.images:,}", key=one.images),
+        DASH if one.classes is None else Cell(text=f"{one.classes:,}", key=one.classes),
         Cell(text=trials, key=one.trials),
         Cell(text=f"{one.work:,.0f}", key=one.work),
         Cell(text=duration(one.seconds), key=one.seconds),

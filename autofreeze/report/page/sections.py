@@ -45,7 +45,7 @@ from autofreeze.report.report import Report
 from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid
 from autofreeze.report.telling import answer_lines, note_lines, test_lines
 from autofreeze.report.using import use_of
-from autofreeze.report.words import certainty, conditions, cost_line, found, standing_of
+from autofreeze.report.words import certainty, conditions, cost_line, curve_line, found, standing_of
 from autofreeze.verdict import Standing
 
 BADGES: dict[Standing, str] = {
@@ -96,7 +96,7 @@ def _verdict(report: Report) -> Iterator[Block]:
     if best is not None:
         yield Fallback(lines=tuple(draw(best.schedule, DRAWING_WIDTH).split("\n")))
         yield tables.schedule_table(best.schedule)
-        yield Prose(text=f"Rate curve: {best.schedule.curve_words}. A dash is frozen.")
+        yield Prose(text=curve_line(best.schedule))
 
 
 def _others(report: Report) -> Iterator[Block]:
