@@ -186,3 +186,23 @@ def test_the_words_name_the_last_values_and_the_gap():
     assert f"validation top1 {scale.figure(drawn['validation']['y'][-1])}" in words
     assert f"training top-1 {scale.figure(drawn['training']['y'][-1])}" in words
     assert f"{100 * report.verdict.gaps[0].gap:+.1f} pt" in words
+
+
+def test_few_losses_far_above_the_others_do_not_press_them_together():
+    report = report_of("full")
+
+    def run(trial, first):
+        points = [CurvePoint(epochs_done=1.0, train_loss=first, val_loss=first, train_top1=0.5, value=0.5)]
+        return LearningCurve(
+            trial=trial, fold=0, fresh=None, points=(*points, *curve(trial, [0.6] * 10).points[1:])
+        )
+
+    usual = check(curves.figure(with_curves(report, [run(1, 0.9), run(2, 0.8)])))
+    far = check(curves.figure(with_curves(report, [run(1, 0.9), run(2, 30.0)])))
+    assert "range" not in usual.layout["yaxis2"]
+    low, high = far.layout["yaxis2"]["range"]
+    assert low < 0.5
+    assert 0.9 < high < 2
+    assert "upper edge" in far.note
+    assert "upper edge" not in usual.note
+    assert any(30.0 in panel["validation"]["y"] for panel in panels(far).values())

@@ -183,7 +183,7 @@ class _Drawing:
         near = [one for one in self.others if not self._is_far(one)]
         size = 5 if len(self.points) >= MANY else 8
         groups = (
-            ([one for one in near if one.trial.affordable], "trial", "circle", OTHER, size, 0.55),
+            ([one for one in near if one.trial.affordable], "trial", "circle", OTHER, size, 0.7),
             ([one for one in near if not one.trial.affordable], "over the cost allowed", "x", BAD, size, 1.0),
         )
         for members, name, symbol, colour, pixels, opacity in groups:

@@ -25,6 +25,9 @@ MOST, BASELINES = 6, 3
 PANEL, GAP, TOP, BOTTOM = 132, 38, 52, 96
 """Heights in pixels: of a panel, between panels, of the margins."""
 
+USUAL, FAR = 0.85, 2.0
+"""Share of the losses that are usual; how many times the highest of them a loss may be and lie in the range."""
+
 BETWEEN = 0.13
 """Part of the width between two columns of panels."""
 
@@ -182,6 +185,25 @@ class _Drawing:
                 number = row * len(self.columns) + at
                 yield row, at, str(number + 1) if number else "", one, column
 
+    @cached_property
+    def spans(self) -> list[list[float | None] | None]:
+        """By column, the range that leaves out few losses far above the others; None where all are in it."""
+        return [self._span(column) if column.name == LOSS else None for column in self.columns]
+
+    def _span(self, column: _Column) -> list[float | None] | None:
+        found = [
+            each
+            for one in self.shown
+            for read in (column.validation, column.training)
+            for each in _means(one.runs, read)
+        ]
+        highs = sorted(each.high for each in found if each.high is not None)
+        lows = [each.low for each in found if each.low is not None]
+        usual = highs[int(USUAL * (len(highs) - 1))]
+        if highs[-1] <= FAR * usual:
+            return None
+        return [place(min(lows) - 0.1 * usual), place(FAR * usual)]
+
     # Traces
 
     def traces(self) -> Iterator[Trace]:
@@ -248,7 +270,7 @@ class _Drawing:
         for row, at, axes, _, _ in self._panels():
             top = 1 - row * (PANEL + GAP) / inner
             left = at * (width + BETWEEN)
-            first = f"y{at + 1}" if at else "y"
+            first, span = f"y{at + 1}" if at else "y", self.spans[at]
             layout[f"xaxis{axes}"] = {
                 "anchor": f"y{axes}", "domain": [place(left), place(min(left + width, 1.0))],
                 "range": [0, place(self.epochs * 1.02)], "showticklabels": row == last, "zeroline": False,
@@ -257,7 +279,7 @@ class _Drawing:
             layout[f"yaxis{axes}"] = {
                 "anchor": f"x{axes}", "domain": [place(max(top - PANEL / inner, 0.0)), place(top)],
                 "nticks": 5, "zeroline": False, "automargin": at == 0,
-                **({"matches": first} if row else {}),
+                **({"matches": first} if row else {}), **({"range": span} if span else {}),
             }  # fmt: skip
         return layout
 
@@ -307,6 +329,8 @@ class _Drawing:
             told.append(f"Of training top-1 is known alone, so that beside {metric} it shows no exact gap.")
         if any(_breaks_off(one) for one in self.shown):
             told.append("Epochs at which a run has no finite value, or had broken off, have no mean.")
+        if any(self.spans):
+            told.append("A few losses lie far above the others, and leave the panels at the upper edge.")
         if len({one.fresh for one in self.shown}) > 1:
             told.append("Runs of the search and on fresh seeds are not to be compared.")
         drawn = {one.trial.number for one in self.shown}

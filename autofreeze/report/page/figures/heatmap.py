@@ -338,8 +338,8 @@ class _Drawing:
     @property
     def note(self) -> str:
         return (
-            f"{capitalised(printable(sentence(self.schedule)))}. The head is on top, what sees the images "
-            "first at the bottom; the number in a row is the table's rate, which the rate curve multiplies."
+            f"{capitalised(printable(sentence(self.schedule)))}. The head is on top, what lies next to the "
+            "input at the bottom; the number in a row is the table's rate, which the rate curve multiplies."
         )
 
     @property
