@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import typer
+from pages import report_of
 
 from autofreeze.axes import REGIME_AXES, SCHEDULE_AXES
 from autofreeze.cli import app
+from autofreeze.report.page.sections import sections
 from autofreeze.space import SpaceSpec
 
 ROOT = Path(__file__).parents[1]
@@ -137,6 +139,13 @@ def test_the_design_page_names_every_module():
         if re.search(rf"\b{path.stem}\b", text) or f"`{path.parent.name}/`" in text
     ]  # fmt: skip
     assert named == modules
+
+
+def test_the_page_on_the_report_names_every_section_in_its_order():
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    table = text.partition("| section |")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| ([A-Z].*?) \|", table, re.MULTILINE)
+    assert named == [section.title for section in sections(report_of("full"))]
 
 
 def test_links_between_pages_lead_somewhere():
