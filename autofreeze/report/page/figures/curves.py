@@ -26,7 +26,7 @@ PANEL, GAP, TOP, BOTTOM = 132, 38, 52, 96
 """Heights in pixels: of a panel, between panels, of the margins."""
 
 USUAL, FAR = 0.85, 2.0
-"""Share of the losses that are usual; how many times the highest of those a loss may be and be in the range."""
+"""Share of the losses that are usual; how many times the highest of those a loss may be and lie in range."""
 
 BETWEEN = 0.13
 """Part of the width between two columns of panels."""
