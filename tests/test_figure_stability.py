@@ -8,11 +8,9 @@ from pages import SCENARIOS, report_of
 
 from autofreeze.firstgradients import first_steps
 from autofreeze.instabilities import ROWS
-from autofreeze.phrases import capitalised
 from autofreeze.report.page.figure import Absent
 from autofreeze.report.page.figures import gradient, unstable
 from autofreeze.report.report import Report
-from autofreeze.report.stability import gradient_lines, lines
 from autofreeze.report.words import BROKEN
 from autofreeze.results import Ending
 
@@ -67,13 +65,14 @@ def test_a_cell_tells_its_share_its_interval_and_the_kinds_in_full():
         assert all(f"{count} × {kind}" in kinds for kind, count in one.kinds.items())
 
 
-def test_beside_the_map_stands_what_is_told_elsewhere():
+def test_the_map_is_told_in_words():
     report = report_of("full")
-    figure = unstable.figure(report)
-    for line in lines(report.stability)[:2]:
-        assert f"{capitalised(line)}." in figure.note
-    share = report.stability.instabilities.unstable
-    assert figure.alt.startswith(f"{share.count} of {share.of} runs became unstable")
+    figure, found = unstable.figure(report), report.stability.instabilities
+    assert figure.alt.startswith(f"{found.unstable.count} of {found.unstable.of} runs became unstable")
+    worst = max(found.cells, key=lambda one: one.unstable.count / one.unstable.of)
+    assert f"most often {worst.unstable.count} of {worst.unstable.of} " in figure.alt
+    told = sum(map(int, re.findall(r"(\d+) of (?:the )?\d+", figure.alt)))
+    assert told == 2 * found.unstable.count
 
 
 def test_nothing_unstable_is_told_with_its_upper_bound():
@@ -167,8 +166,9 @@ def test_the_medians_are_those_of_the_report_with_their_intervals():
             assert norm.median + bars["array"][place] == pytest.approx(norm.high, rel=1e-5)
             assert norm.median - bars["arrayminus"][place] == pytest.approx(norm.low, rel=1e-5)
     assert f"{first.at_once.norm.median:.3g} at once ({first.at_once.runs} runs" in figure.alt
-    assert f"it is {first.ratio.median:.2g} times as large" in figure.alt
-    assert f"{capitalised(gradient_lines(report.stability.beginnings)[0])}." in figure.note
+    ratio = f"{first.ratio.median:.2g} ({first.ratio.low:.2g} to {first.ratio.high:.2g})"
+    assert f"after a warm-up it is {ratio} times as large" in figure.alt
+    assert f"it is after a warm-up × {ratio} of that at once, by {first.ratio.n} warm-ups." in figure.note
 
 
 def test_runs_at_once_and_after_a_warmup_have_other_marks():

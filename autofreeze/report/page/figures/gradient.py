@@ -5,13 +5,14 @@ from typing import Any
 
 from autofreeze.firstgradients import Beginning, FirstGradients, Side, first_steps
 from autofreeze.instabilities import Row
-from autofreeze.phrases import capitalised, counted
+from autofreeze.phrases import counted
+from autofreeze.ranks import Median
 from autofreeze.report.page.figure import Absent, Figure, label
 from autofreeze.report.page.marks import ROW_MARKS, aside, dot, place
 from autofreeze.report.page.palette import INK
 from autofreeze.report.page.ticks import log_axis
 from autofreeze.report.report import Report
-from autofreeze.report.stability import drift_line, gradient_lines, groups_words
+from autofreeze.report.stability import groups_words
 
 ID, TITLE = "gradient", "The first gradient into the backbone"
 MOST_PLACES = 2
@@ -51,7 +52,7 @@ def figure(report: Report) -> Figure | Absent:
         traces=tuple(one for one in traces if one["x"]),
         layout=_layout(drawn, norms),
         height=430,
-        note=_note(report, len(drawn), len(begun) - len(here) - zeros, zeros),
+        note=_note(report, drawn, len(begun) - len(here) - zeros, zeros),
     )
 
 
@@ -108,7 +109,7 @@ def _medians(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
         ],
         "hovertemplate": (
             "<b>median, %{customdata[0]}</b> (%{customdata[1]})<br>"
-            "gradient %{customdata[2]}<br>%{customdata[3]} different ones of %{customdata[4]} runs<br>"
+            "gradient %{customdata[2]}<br>runs: %{customdata[4]}, different gradients: %{customdata[3]}<br>"
             "loss %{customdata[5]} nats<extra></extra>"
         ),
         "marker": {"color": INK, "symbol": "line-ew", "size": 30, "line": {"width": 3, "color": INK}},
@@ -200,23 +201,25 @@ def _alt(drawn: Sequence[FirstGradients]) -> str:
             for _, row, same, told_of in _sides(drawn)
             if same is one
         ]
-        ratio = "" if one.ratio is None else f"; after a warm-up it is {one.ratio.median:.2g} times as large"
+        ratio = "" if one.ratio is None else f"; after a warm-up it is {_ratio(one.ratio)} times as large"
         told.append(
             f"Where {groups_words(one)} trains first, its median size is {' and '.join(parts)}{ratio}."
         )
     return " ".join(told)
 
 
-def _note(report: Report, drawn: int, elsewhere: int, zeros: int) -> str:
-    found = report.stability.beginnings
-    told = [f"{capitalised(line)}." for line in (*gradient_lines(found), drift_line(found)) if line]
-    if not gradient_lines(found):
-        told.insert(0, "No groups begin both at once and after a warm-up, so there is nothing to compare.")
-    told.append(
-        "Of each trial the first fold counts. Points are runs; in the median equal gradients count once."
-    )
+def _note(report: Report, drawn: Sequence[FirstGradients], elsewhere: int, zeros: int) -> str:
+    told = [
+        f"Where {groups_words(one)} trains first, it is after a warm-up × {_ratio(one.ratio)} of that at "
+        f"once, by {counted(one.ratio.n, 'warm-up')}."
+        for one in drawn
+        if one.ratio is not None
+    ]
+    if not told:
+        told = ["No groups begin both at once and after a warm-up, so there is nothing to compare."]
+    told.append("Points are runs, of each trial the first fold; in the median equal gradients count once.")
     if elsewhere:
-        other = len(found.gradients) - drawn
+        other = len(report.stability.beginnings.gradients) - len(drawn)
         told.append(
             f"Not drawn: {counted(elsewhere, 'run')} in which other groups train first "
             f"({counted(other, 'set')} of groups)."
@@ -224,3 +227,9 @@ def _note(report: Report, drawn: int, elsewhere: int, zeros: int) -> str:
     if zeros:
         told.append(f"{counted(zeros, 'run')} had a gradient of zero, which this axis has no place for.")
     return " ".join(told)
+
+
+def _ratio(one: Median) -> str:
+    if one.low is None or one.high is None:
+        return f"{one.median:.2g} (too few for an interval)"
+    return f"{one.median:.2g} ({one.low:.2g} to {one.high:.2g})"

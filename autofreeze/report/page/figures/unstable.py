@@ -33,12 +33,11 @@ NAMED = 6
 def figure(report: Report) -> Figure | Absent:
     """Draw the share of unstable runs in each cell: what trains first, by decade of the peak rate."""
     found = report.stability.instabilities
-    told = [f"{capitalised(line)}." for line in lines(report.stability)[:2]]
     if not found.unstable.of:
         reason = "No run has come so far that it can be told stable or unstable."
         return Absent(id=ID, title=TITLE, reason=reason)
     if not found.unstable.count:
-        return Absent(id=ID, title=TITLE, reason=told[0])
+        return Absent(id=ID, title=TITLE, reason=f"{capitalised(lines(report.stability)[0])}.")
     decades = list(range(min(one.decade for one in found.cells), max(one.decade for one in found.cells) + 1))
     cells = {(one.row, one.decade): one for one in found.cells}
     grid = [[cells.get((row, decade)) for row in ROWS] for decade in decades]
@@ -93,7 +92,7 @@ def figure(report: Report) -> Figure | Absent:
         traces=(trace,),
         layout=layout,
         height=90 + 58 * len(decades),
-        note=" ".join([*told, _kept_apart(found)]).strip(),
+        note=_note(found),
     )
 
 
@@ -140,8 +139,11 @@ def _where(one: Place) -> str:
     return f"{first[one.row]} at peak rates of 1e{one.decade} to 1e{one.decade + 1}"
 
 
-def _kept_apart(found: Instabilities) -> str:
-    told = "Shares are those of what was tried: the sampler avoids what became unstable."
+def _note(found: Instabilities) -> str:
+    told = (
+        "In each cell: unstable runs of all runs there, and their share; its 95 % interval stands in the "
+        "table. Shares are those of what was tried: the sampler avoids what became unstable."
+    )
     if found.too_early:
         were = "was" if found.too_early == 1 else "were"
         told += (

@@ -114,9 +114,12 @@ def _bars(
     who = "%{y}" if len(rows) <= NAMED_ROWS else "worker %{y}"
     run = "fresh seed" if mark is FRESH else "fold"
     what = f"trial %{{customdata[2]}}</b>, {run} %{{customdata[3]}}"
+    what += "" if mark is FRESH else f": {mark.words}"
     told: list[list[Any]] = [[one.began, one.ended, *_run(one.stretches[0])] for one in bars]
     if merged:
-        what = "%{customdata[2]}</b> from trial %{customdata[3]} to trial %{customdata[4]}"
+        what = (
+            f"%{{customdata[2]}}</b> from trial %{{customdata[3]}} to trial %{{customdata[4]}}: {mark.words}"
+        )
         told = [
             [
                 one.began,
@@ -136,8 +139,7 @@ def _bars(
         "x": [place((one.ended - one.began) / unit) for one in bars],
         "customdata": told,
         "hovertemplate": (
-            f"<b>{what}: {mark.words}<br>{who}<br>"
-            "from %{customdata[0]} s to %{customdata[1]} s<extra></extra>"
+            f"<b>{what}<br>{who}<br>from %{{customdata[0]}} s to %{{customdata[1]}} s<extra></extra>"
         ),
         "marker": {
             "color": mark.colour,
