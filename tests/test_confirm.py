@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from placed import PLACES, PlacedExecutor
 
 from autofreeze.confirm import Confirming
 from autofreeze.errors import ConfigError
@@ -13,7 +14,7 @@ from autofreeze.finalists import Finalist
 from autofreeze.imagescoring import FreshImageScoring
 from autofreeze.looks import Scored, take_look
 from autofreeze.metrics import pack_classes, score
-from autofreeze.records import read_fresh_records, read_records
+from autofreeze.records import entries, read_fresh_records, read_records
 from autofreeze.results import Ending, TrialResult
 from autofreeze.run import RunFolder
 from autofreeze.searchoptions import SearchOptions
@@ -72,11 +73,14 @@ def begin(tmp_path, made_up):
     """``begin(runner, planned)``: a confirmation of trials 0..3 in one run folder."""
     folders = []
 
-    def make(runner, planned=12, *, resume=False, who=(0, 1, 2, 3), delta=0.01, **fields):
+    def make(
+        runner, planned=12, *, resume=False, who=(0, 1, 2, 3), delta=0.01, executor=None, **fields
+    ):  # fmt: skip
         folder = RunFolder(tmp_path / "run", {}, resume=resume)
         folders.append(folder)
         return Confirming(
-            folder, LocalExecutor(runner), [finalist(made_up, number, **fields) for number in who],
+            folder, executor or LocalExecutor(runner),
+            [finalist(made_up, number, **fields) for number in who],
             scoring=FreshImageScoring("top1", runner.labels, runner.split_of, n_classes=4), seed=0,
             planned=planned, delta=delta,
         )  # fmt: skip
@@ -215,6 +219,16 @@ def test_records_of_a_confirmation_do_not_mix_with_those_of_the_search(begin, ma
     assert len(read_fresh_records(confirming._run.path)) == 24
     first = json.loads((confirming._run.path / "records.jsonl").read_text().splitlines()[0])
     assert first["fresh"] == 0
+
+
+def test_records_keep_when_and_where_they_were_trained(begin, made_up):
+    runner = Runner(made_up, CLEAR)
+    executor = PlacedExecutor(lambda job: list(runner(job)))
+    confirming = begin(runner, 6, executor=executor)
+    confirming.confirm()
+    found = list(entries(confirming._run.path))
+    assert {one.where for one in found} == set(PLACES)
+    assert 0 < max(one.at for one in found) <= round(executor.clock, 3)
 
 
 def test_a_schedule_that_may_not_be_afforded_is_compared_with_and_cannot_win(begin, made_up):

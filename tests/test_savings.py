@@ -63,7 +63,7 @@ def test_a_pruned_trial_saves_the_rest_of_all_its_folds_by_why_it_was_pruned(sav
         full(made_result, 0, work=FULL_RUN / 2, **unpromising),
         head_alone(made_result, 1, work=2 * HEAD_RUN, **unpromising),
         full(made_result, 2, work=100.0, ending=Ending.UNSTABLE, value=None),
-        full(made_result, 3, work=100.0, ending=Ending.FAILED, value=None),
+        full(made_result, 3, work=300.0, ending=Ending.FAILED, value=None),
         full(made_result, 4, work=100.0, ending=Ending.UNFINISHED, value=None),
         full(made_result, 5, work=0.0, ending=Ending.TOO_DEAR, value=None),
     )

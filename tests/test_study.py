@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from optuna.trial import TrialState
+from placed import PLACES, PlacedExecutor
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from autofreeze import metrics
@@ -20,7 +21,7 @@ from autofreeze.executors.replay import ReplayExecutor
 from autofreeze.imagescoring import ImageScoring
 from autofreeze.job import Thaw
 from autofreeze.journal import Journal
-from autofreeze.records import read_records
+from autofreeze.records import entries, read_records
 from autofreeze.results import Ending
 from autofreeze.run import RunFolder
 from autofreeze.samplers import SAMPLERS
@@ -740,6 +741,15 @@ def test_folds_that_were_finished_before_a_stop_count_though_the_trial_broke_off
     assert (told(folder, study), lines(folder)) == expected
     assert any("after 1 fold" in result.reason for result in study.results[6:])
     assert study.results[5].ending is Ending.UNSTABLE
+
+
+def test_records_keep_when_and_where_they_were_trained(open_study, made_up):
+    executor = PlacedExecutor(made_up.curve)
+    folder, study, _ = open_study(executor=executor)
+    begin(study, 6)
+    found = list(entries(folder.path))
+    assert {one.where for one in found} == set(PLACES)
+    assert 0 < max(one.at for one in found) <= round(executor.clock, 3)
 
 
 @contextmanager
