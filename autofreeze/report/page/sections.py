@@ -187,7 +187,7 @@ def _conditions(report: Report) -> Iterator[Block]:
     )
     yield tables.groups_table(result)
     if not is_own(result.data):
-        yield Bullets(title="Classes:", lines=(", ".join(result.data["classes"]),))
+        yield Prose(text=f"Classes: {', '.join(result.data['classes'])}.")
         in_images = tuple(found(result.data))
         if in_images:
             yield Bullets(title="Found in the images:", lines=in_images)

@@ -74,7 +74,7 @@ def trials_table(result: StudyResult) -> Table | Absent:
     title = "All trials"
     if not result.trials:
         return Absent(id="trials", title=title, reason="No trial has been run.")
-    own = result.kind == "own"
+    own, best = result.kind == "own", result.best
     headings = (
         "trial", "schedule", "ended", result.metric, *(() if own else ("log loss",)), "head-only epochs",
         "depth", "head rate", "backbone rate", "work of a run", "time", "reason",
@@ -83,19 +83,18 @@ def trials_table(result: StudyResult) -> Table | Absent:
         id="trials",
         title=title,
         headings=headings,
-        rows=tuple(_trial_row(result, one, own=own) for one in result.trials),
+        rows=tuple(_trial_row(result, one, best=one is best, own=own) for one in result.trials),
         left=(1, 2, len(headings) - 1),
         note="Values are those of the search: one seed, the same for all trials. Rates are the highest of "
         "any phase and group.",
     )
 
 
-def _trial_row(result: StudyResult, trial: TrialResult, *, own: bool) -> tuple[Cell, ...]:
+def _trial_row(result: StudyResult, trial: TrialResult, *, best: bool, own: bool) -> tuple[Cell, ...]:
     schedule, shown, scale = trial.schedule, shown_value(result.scale, trial), result.scale
     *backbone, head = zip(*(phase.lrs for phase in schedule.phases), strict=True)
     peak = max((lr for column in backbone for lr in column if lr is not None), default=None)
     head_rate = max((lr for lr in head if lr is not None), default=None)
-    best = result.best is not None and trial.number == result.best.number
     work = work_of_run(result, trial)
     reason = trial.reason or (f"same as trial {trial.same_as}" if trial.same_as is not None else "")
     name = name_of_trial(trial) if trial.baseline else trial.recipe
