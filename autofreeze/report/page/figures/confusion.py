@@ -40,6 +40,9 @@ CELL, SMALL_CELL = 34, 15
 TOP, BETWEEN, BOTTOM = 84, 38, 120
 """Pixels above the first map, where the scale is; between two; and below, where the names are."""
 
+SCALE = 22
+"""Pixels above the scale, where its words are."""
+
 PALE = 0.55
 """Part of the colour scale up to which ink is read on it; above it paper is."""
 
@@ -68,7 +71,7 @@ def figure(report: Report) -> Figure | Absent:
         id=ID,
         title=TITLE,
         alt=_alt(found),
-        traces=tuple(trace for one in maps for trace in one.traces(drawing.most, len(maps))),
+        traces=tuple(trace for one in maps for trace in one.traces(drawing)),
         layout=drawing.layout(),
         height=drawing.height,
         note=f"{MEANING}{PER_CENT if n <= WRITTEN else ''} {found.basis}",
@@ -150,13 +153,9 @@ class _Map:
     def heading(self) -> str:
         return label(f"{self.words}, {share(self.side.whole)} right")
 
-    def traces(self, most: float, maps: int) -> list[Trace]:
-        """Draw what is wrong by colour, and what is right without.
-
-        Args:
-            most: The share at the end of the colour scale.
-            maps: How many of them the figure holds.
-        """
+    def traces(self, whole: "_Drawing") -> list[Trace]:
+        """Draw what is wrong by colour, and what is right without."""
+        most, maps = whole.most, len(whole.maps)
         n = len(self.parts)
         ends = "" if not self.number else str(self.number + 1)
         axes = {"type": "heatmap", "xaxis": f"x{ends}", "yaxis": f"y{ends}", "x": list(range(n)),
@@ -173,8 +172,8 @@ class _Map:
             "showscale": not self.number,
             "colorbar": {
                 "orientation": "h", "thickness": 9, "len": 1, "x": 0.5, "tickformat": ".0%", "nticks": 5,
-                "yref": "container", "y": 1, "yanchor": "top", "outlinewidth": 0,
-                "title": {"text": "share of the class taken for another", "side": "top"},
+                "yref": "container", "y": round(1 - SCALE / whole.height, 4), "yanchor": "top", "ypad": 0,
+                "outlinewidth": 0,
             },
         }  # fmt: skip
         right = {
@@ -265,7 +264,10 @@ class _Drawing:
         step = 1 if n <= NAMED else 2
         columns = {"tickvals": list(range(0, n, step)), "ticktext": shown[::step]}
         plain = {"showgrid": False, "zeroline": False, "automargin": True}
-        layout: dict[str, Any] = {"margin": {"t": TOP}, "annotations": []}
+        beside = {"xref": "paper", "yref": "paper", "x": 0, "xanchor": "left", "yanchor": "bottom",
+                  "showarrow": False, "font": {"color": INK}}  # fmt: skip
+        scale = {**beside, "text": "share taken for another class:", "y": 1, "yshift": TOP - SCALE}
+        layout: dict[str, Any] = {"margin": {"t": TOP}, "annotations": [scale]}
         for one in self.maps:
             ends = "" if not one.number else str(one.number + 1)
             top = 1 - one.number * (self.map_height + BETWEEN) / self.plot_height
@@ -274,7 +276,7 @@ class _Drawing:
                 **plain, **(columns if one.number == last else {"showticklabels": False, "ticks": ""}),
                 "anchor": f"y{ends}", "range": [-0.5, n - 0.5],
                 **({"title": {"text": "taken for"}} if one.number == last else {}),
-                **({"tickangle": -90} if n > WRITTEN // 2 else {}),
+                "autotickangles": [0, -90],
                 **({"tickfont": {"size": 9}} if n > WRITTEN else {}),
             }  # fmt: skip
             layout[f"yaxis{ends}"] = {
@@ -282,10 +284,7 @@ class _Drawing:
                 "domain": [max(round(bottom, 4), 0.0), round(top, 4)],
                 **({"tickfont": {"size": 10}} if n > WRITTEN else {}),
             }  # fmt: skip
-            layout["annotations"].append(
-                {"text": one.heading, "xref": "paper", "yref": "paper", "x": 0, "y": round(top, 4),
-                 "xanchor": "left", "yanchor": "bottom", "showarrow": False, "font": {"color": INK}}
-            )  # fmt: skip
+            layout["annotations"].append({**beside, "text": one.heading, "y": round(top, 4)})
         return layout
 
 
