@@ -186,3 +186,12 @@ def test_images_of_a_data_set_of_torchvision_that_keeps_arrays_are_shown(class_f
 
     object.__setattr__(dataset, "images", Arrays())
     assert opened(thumbnails(dataset, [0])[0]).size == (32, 32)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["hymenoptera2", "covidxray3", "trashnet6"])
+def test_photographs_and_radiographs_fit_at_full_size(real_data, name):
+    dataset = open_dataset(real_data / name)
+    shown = thumbnails(dataset, range(0, len(dataset), max(len(dataset) // 24, 1)))
+    assert {max(opened(one).size) for one in shown} == {SIDE}
+    assert max(len(raw(one)) for one in shown) <= MOST_BYTES
