@@ -145,6 +145,23 @@ def test_baselines_are_hatched_within_their_ending():
     assert sum(baselines["x"]) == sum(one.baseline is not None for one in report.result.trials)
 
 
+def test_where_there_are_baselines_alone_their_hatch_is_explained():
+    report = report_of("full")
+    baselines = tuple(one for one in report.result.trials if one.baseline)
+    figure = endings.figure(Report(report.result.model_copy(update={"trials": baselines})))
+    assert figure.layout["showlegend"]
+    assert [trace["name"] for trace in figure.traces if trace["type"] == "bar"] == ["baseline"]
+    drawn = tuple(one for one in report.result.trials if not one.baseline)
+    plain = endings.figure(Report(report.result.model_copy(update={"trials": drawn, "confirmation": None})))
+    assert not plain.layout["showlegend"]
+
+
+def test_few_trials_are_counted_in_whole_numbers():
+    for module in (endings, progress):
+        assert module.figure(report_of("under_way")).layout["xaxis"]["dtick"] == 1
+        assert "dtick" not in module.figure(report_of("full")).layout["xaxis"]
+
+
 def test_each_ending_is_explained():
     assert set(endings.MEANINGS) == set(Ending)
 
@@ -175,6 +192,18 @@ def test_each_step_begins_where_the_last_one_ended_and_shares_add_up():
     ends = [base + length for base, length in zip(bars["base"], bars["x"], strict=True)]
     assert bars["base"] == pytest.approx([0, *ends[:-1]], rel=1e-5)
     assert math.fsum(told[3] for told in bars["customdata"]) == pytest.approx(1)
+
+
+def test_each_label_has_room_on_the_axis():
+    even = Savings(spent=100.0, by_unpromising=50.0, by_unstable=0.0, by_sharing=300.0, by_stores=0.0)
+    for found in (even, report_of("full").evidence.savings):
+        figure = savings.figure(with_evidence(savings=found))
+        bars, labels = figure.traces
+        _, end = figure.layout["xaxis"]["range"]
+        whole = max(base + length for base, length in zip(bars["base"], bars["x"], strict=True))
+        for x, side in zip(labels["x"], labels["textposition"], strict=True):
+            room = x if side == "middle left" else end - x
+            assert room >= 0.44 * whole
 
 
 def test_what_is_not_known_is_said_and_not_drawn():

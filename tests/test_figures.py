@@ -141,10 +141,11 @@ def test_a_long_name_is_cut_before_it_is_escaped():
         ([1e-6, 1e-2], ["1e-06", "1e-05", "0.0001", "0.001", "0.01"]),
         ([0.3, 2.0], ["0.5", "1", "2"]),
         ([0.01], ["0.01"]),
+        ([73.0], ["70", "100"]),
         ([], ["0.0001", "0.001", "0.01"]),
         ([1e-9, 1.0], ["1e-08", "1e-06", "0.0001", "0.01", "1"]),
     ],
-    ids=["decades", "less than one", "one value", "none", "many decades"],
+    ids=["decades", "less than one", "one value", "one value between", "none", "many decades"],
 )
 def test_a_logarithmic_axis_has_few_ticks_at_round_numbers(values, ticks):
     axis = log_axis(values, "{:g}".format)
@@ -153,3 +154,8 @@ def test_a_logarithmic_axis_has_few_ticks_at_round_numbers(values, ticks):
     low, high = (10**end for end in axis["range"])
     assert all(low < value < high for value in values)
     assert all(low <= tick <= high for tick in axis["tickvals"])
+
+
+@pytest.mark.parametrize("value", [1.0 + 0.07 * turn for turn in range(130)])
+def test_one_value_alone_has_a_tick_near_it(value):
+    assert log_axis([value], "{:g}".format)["ticktext"]

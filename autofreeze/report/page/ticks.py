@@ -9,6 +9,17 @@ from autofreeze.report.page.marks import place
 MOST = 5
 """Ticks at most."""
 
+STEPS = (
+    (0.7, (1.0, 2.0, 3.0, 5.0, 7.0)),
+    (1.2, (1.0, 2.0, 5.0)),
+    (2.0, (1.0, 3.0)),
+    (math.inf, (1.0,)),
+)
+"""Decades below which an axis has ticks at these multiples of a power of ten."""
+
+ROOM = 0.16
+"""Decades beyond the first and the last value, at least, so that even one value has a tick near it."""
+
 
 def log_axis(values: Iterable[float], write: Callable[[float], str]) -> dict[str, Any]:
     """Lay out a logarithmic axis: its range with a little room, and its ticks.
@@ -19,7 +30,7 @@ def log_axis(values: Iterable[float], write: Callable[[float], str]) -> dict[str
     """
     logs = [math.log10(value) for value in values]
     low, high = min(logs, default=-4.0), max(logs, default=-2.0)
-    room = 0.06 * (high - low) + 0.05
+    room = max(0.06 * (high - low), ROOM)
     low, high = low - room, high + room
     ticks = _ticks(low, high)
     return {
@@ -31,9 +42,8 @@ def log_axis(values: Iterable[float], write: Callable[[float], str]) -> dict[str
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Give round numbers between two exponents: 1, 2 and 5 of a decade, 1 and 3, or 1 of every so many."""
-    span = high - low
-    steps = (1.0, 2.0, 5.0) if span < 1.2 else (1.0, 3.0) if span < 2 else (1.0,)
+    """Give round numbers between two exponents, the fewer of a decade the more decades there are."""
+    steps = next(steps for most, steps in STEPS if high - low < most)
     decades = range(math.floor(low), math.ceil(high) + 1)
     found = [step * 10.0**decade for decade in decades for step in steps]
     found = [tick for tick in found if low <= math.log10(tick) <= high]

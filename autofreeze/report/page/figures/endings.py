@@ -41,12 +41,12 @@ def figure(report: Report) -> Figure | Absent:
         "barmode": "stack",
         "legend": {"traceorder": "normal"},
         "bargap": 0.35,
-        "showlegend": len(kinds) > 1,
+        "showlegend": kinds != [0],
         "xaxis": {
             "title": {"text": "trials"},
             "range": [0, 1.15 * max(counts.values())],
             "tickformat": ",d",
-            "nticks": 6,
+            **({"dtick": 1} if max(counts.values()) <= 6 else {"nticks": 6}),
             "automargin": True,
         },
         "yaxis": {

@@ -112,7 +112,7 @@ def _medians(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
             "gradient %{customdata[2]}<br>runs: %{customdata[4]}, different gradients: %{customdata[3]}<br>"
             "loss %{customdata[5]} nats<extra></extra>"
         ),
-        "marker": {"color": INK, "symbol": "line-ew", "size": 30, "line": {"width": 3, "color": INK}},
+        "marker": {"color": INK, "symbol": "line-ew", "size": 26, "line": {"width": 3, "color": INK}},
         "cliponaxis": False,
     }
 
@@ -123,7 +123,7 @@ def _figures(drawn: Sequence[FirstGradients]) -> dict[str, Any]:
     return {
         "type": "scatter",
         "mode": "text",
-        "x": [x + WIDTH + 0.06 for x, *_ in sides],
+        "x": [x + WIDTH + 0.1 for x, *_ in sides],
         "y": [place(told.norm.median) for *_, told in sides],
         "text": [f"{told.norm.median:.3g}" for *_, told in sides],
         "textposition": "middle right",
@@ -210,8 +210,8 @@ def _alt(drawn: Sequence[FirstGradients]) -> str:
 
 def _note(report: Report, drawn: Sequence[FirstGradients], elsewhere: int, zeros: int) -> str:
     told = [
-        f"Where {groups_words(one)} trains first, it is after a warm-up × {_ratio(one.ratio)} of that at "
-        f"once, by {counted(one.ratio.n, 'warm-up')}."
+        f"Where {_short(groups_words(one))} trains first, it is after a warm-up × {_ratio(one.ratio)} of "
+        f"that at once, by {counted(one.ratio.n, 'warm-up')}."
         for one in drawn
         if one.ratio is not None
     ]

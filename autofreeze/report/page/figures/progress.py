@@ -151,7 +151,7 @@ def _layout(result: StudyResult, rows: Sequence[Ending], trials: int) -> dict[st
             "range": [0.5 - 0.02 * trials, trials + 0.5 + 0.02 * trials],
             "anchor": "y2" if rows else "y",
             "tickformat": ",d",
-            "nticks": min(trials, 8) + 1,
+            **({"dtick": 1} if trials <= 8 else {"nticks": 9}),
             "zeroline": False,
             "automargin": True,
         },

@@ -55,6 +55,7 @@ def figure(report: Report) -> Figure | Absent:
         "showlegend": False,
     }
     late = [start > 0.5 * whole for start in starts]
+    right = [end for end, left in zip(ends, late, strict=True) if not left]
     labels = {
         "type": "scatter",
         "mode": "text",
@@ -70,7 +71,7 @@ def figure(report: Report) -> Figure | Absent:
     layout = {
         "xaxis": {
             "title": {"text": work_unit(report.result)},
-            "range": [0, 1.02 * max(whole, ends[0] * 1.45)],
+            "range": [0, place(max(1.02 * whole, *(end + 0.45 * whole for end in right)))],
             "nticks": 5,
             "automargin": True,
         },
@@ -112,7 +113,7 @@ def _parts(found: Savings) -> list[_Part]:
 
 def _figure(report: Report, one: _Part, whole: float) -> str:
     work = one.work or 0.0
-    return f"{work_figure(report.result, work)} ({100 * work / whole:.0f} %)"
+    return f"{work_figure(report.result, work)} ({100 * work / whole:.0f} %)" if work else "0"
 
 
 def _alt(report: Report, known: list[_Part], whole: float) -> str:
