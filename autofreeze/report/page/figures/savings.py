@@ -130,14 +130,15 @@ def _note(found: Savings, unknown: list[_Part]) -> str:
     if found.by_stores is not None:
         counting = (
             "What reports call spent is both what was computed and what was read from stores: every run is "
-            "counted as if it had the machine to itself."
+            "counted as if it had the machine to itself. What stores spared is reckoned from the schedules, "
+            "less what it takes to fill each of them once."
         )
     told = [
         "Work of the search's trials, without the confirmation.",
         counting,
         "What pruned trials would have gone on to spend follows from their schedules; nobody knows whether "
         "one of them would have been good after all.",
-        "Work is no time: what is read from a store has to be read, and stores have to be filled.",
+        "Work is no time: what is read from a store has to be read.",
     ]
     if unknown:
         told.append(f"Not known here: {listed(one.name for one in unknown)}.")
