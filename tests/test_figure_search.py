@@ -336,6 +336,9 @@ def test_only_neighbours_of_one_kind_and_one_worker_are_joined():
         assert len({one.trial < 700 for one in bar.stretches}) == 1
     assert len(bars) == 4
     assert len(bars_of(told[:-1], lambda one: 0, seconds=1e6)) == MANY
+    apart = [stretch(2 * turn, 2 * turn + 1) for turn in range(MANY + 1)]
+    assert len(bars_of(apart, lambda one: 0, seconds=500)) == len(apart)
+    assert len(bars_of(apart, lambda one: 0, seconds=5000)) == 1
 
 
 def test_a_trial_that_the_result_does_not_hold_is_drawn_all_the_same():
