@@ -1,6 +1,7 @@
 """Where a search was unstable, and the first gradient into the backbone."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from figures import check, check_table
@@ -10,6 +11,7 @@ from autofreeze.firstgradients import first_steps
 from autofreeze.instabilities import ROWS
 from autofreeze.report.page.figure import Absent
 from autofreeze.report.page.figures import gradient, unstable
+from autofreeze.report.page.palette import DARK, LIGHT, SCALES
 from autofreeze.report.report import Report
 from autofreeze.report.words import BROKEN
 from autofreeze.results import Ending
@@ -51,6 +53,34 @@ def test_the_cells_are_those_of_the_report_and_add_up_to_its_runs(scenario):
         assert drawn[one.row, one.decade].startswith(f"{one.unstable.count} of {one.unstable.of}<br>")
     counts = [tuple(map(int, re.findall(r"\d+", text)[:2])) for text in drawn.values()]
     assert tuple(map(sum, zip(*counts, strict=True))) == (found.unstable.count, found.unstable.of)
+
+
+def luminance(colour):
+    parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def on_scale(stops, share):
+    """The colour at a share of a scale."""
+    (low, first), (high, last) = next(pair for pair in pairwise(stops) if pair[0][0] <= share <= pair[1][0])
+    part = (share - low) / (high - low)
+    mixed = (
+        round(int(first[at : at + 2], 16) * (1 - part) + int(last[at : at + 2], 16) * part)
+        for at in (1, 3, 5)
+    )
+    return "#" + "".join(f"{one:02x}" for one in mixed)
+
+
+@pytest.mark.parametrize(("name", "dress"), [("light", LIGHT), ("dark", DARK)])
+def test_counts_are_legible_on_every_colour_that_a_cell_may_have(name, dress):
+    (trace,) = unstable.figure(report_of("full")).traces
+    ink = luminance(dress[trace["textfont"]["color"]])
+    for step in range(11):
+        cell = luminance(on_scale(SCALES[trace["colorscale"]][name], step / 10 / trace["zmax"]))
+        assert (max(ink, cell) + 0.05) / (min(ink, cell) + 0.05) > 4.5  # WCAG 2.2, level AA
 
 
 def test_a_cell_tells_its_share_its_interval_and_the_kinds_in_full():

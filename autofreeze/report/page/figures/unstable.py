@@ -7,7 +7,7 @@ from autofreeze.instabilities import ROWS, Instabilities, Row
 from autofreeze.instabilities import Cell as Place
 from autofreeze.phrases import capitalised, counted, listed, printable
 from autofreeze.report.page.figure import Absent, Cell, Figure, Table, label
-from autofreeze.report.page.palette import SEQUENTIAL
+from autofreeze.report.page.palette import INK, SEQUENTIAL
 from autofreeze.report.report import Report
 from autofreeze.report.stability import lines
 from autofreeze.report.words import BROKEN
@@ -22,6 +22,9 @@ COLUMNS: dict[Row, str] = {
     "after a warm-up": "after a<br>warm-up",
     "head alone": "head alone<br>(its rate)",
 }
+ALL = 2.75
+"""Where the scale of colours would end, of shares: up to 1 every colour leaves the text on it legible."""
+
 MOST_REASONS = 40
 TOLD = 4
 """Cells that are told in words: those with the highest shares."""
@@ -48,7 +51,7 @@ def figure(report: Report) -> Figure | Absent:
         "z": [[None if one is None else _share(one) for one in line] for line in grid],
         "text": [["" if one is None else _count(one) for one in line] for line in grid],
         "texttemplate": "%{text}",
-        "textfont": {"size": 13, "shadow": "auto"},
+        "textfont": {"color": INK},
         "customdata": [
             [_told(row, decade, one) for row, one in zip(ROWS, line, strict=True)]
             for decade, line in zip(decades, grid, strict=True)
@@ -59,7 +62,7 @@ def figure(report: Report) -> Figure | Absent:
         "hoverongaps": False,
         "colorscale": SEQUENTIAL,
         "zmin": 0,
-        "zmax": 1,
+        "zmax": ALL,
         "xgap": 3,
         "ygap": 3,
         "showscale": False,

@@ -167,7 +167,7 @@ def _names(
         "hovertemplate": (
             "<b>%{customdata[0]}</b><br>runs: %{customdata[1]}<br>idle share %{customdata[2]}<extra></extra>"
         ),
-        "marker": {"symbol": "triangle-right", "size": 7, "color": MUTED},
+        "marker": {"symbol": "triangle-right", "size": 7 if len(rows) <= NAMED_ROWS else 4, "color": MUTED},
         "showlegend": False,
         "cliponaxis": False,
     }
