@@ -142,3 +142,23 @@ def test_a_report_that_takes_long_is_written_less_often_and_is_right_at_the_end(
     seldom = run(tmp_path / "seldom")
     assert len(written) <= 4
     assert len(read_report(tmp_path / "seldom").trials) == len(seldom.trials) == len(often.trials) == 10
+
+
+def test_reports_that_take_little_each_are_written_less_often_once_they_took_much_together(
+    tmp_path, monkeypatch
+):
+    written = []
+    write = searching.write_report
+
+    def slow(result, *rest):
+        written.append(len(result.trials))
+        time.sleep(0.1)
+        return write(result, *rest)
+
+    monkeypatch.setattr(searching, "write_report", slow)
+    monkeypatch.setattr(searching, "FREE_WRITING", 0.5)
+    monkeypatch.setattr(searching, "WRITE_PAUSE", 1e6)
+    result = run(tmp_path / "run", trials=20)
+    while_it_ran = written[:-2]  # two at its end
+    assert 1 <= len(while_it_ran) <= 5
+    assert len(read_report(tmp_path / "run").trials) == len(result.trials) == 20
