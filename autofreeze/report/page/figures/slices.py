@@ -207,6 +207,7 @@ def _axes(
         "anchor": _numbered("y", strip if rows else values),
         "title": {"text": panel.title, "standoff": 6},
         "nticks": 5,
+        "tickangle": 0,
         "automargin": True,
         "zeroline": False,
         **panel.axis,
