@@ -6,7 +6,7 @@ from typing import Any
 
 from autofreeze.report.page.marks import place
 
-MOST = 5
+MOST = 4
 """Ticks at most."""
 
 STEPS = (
