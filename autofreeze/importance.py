@@ -27,8 +27,11 @@ class Importances(Value):
     trials: int = 0
     """Complete trials that they rest on."""
 
+    pruned: int = 0
+    """Pruned trials that they rest on as well: none of these is good."""
+
     good: int = 0
-    """The best of these, which are set apart from all: a tenth, or five where a tenth is less."""
+    """The best of the complete ones, which are set apart from all: as many as a tenth of all, or five."""
 
     why_none: str = ""
     """Why nothing can be said; empty where something is."""

@@ -7,7 +7,7 @@ as the good trials are spread over it otherwise than all of them.
 import math
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -32,35 +32,47 @@ FEWEST = 10
 """Complete trials below which nothing is said."""
 
 GOOD_SHARE, FEWEST_GOOD = 0.1, 5
-"""Of the complete trials, those that are set apart as good; Optuna wants five at least."""
+"""Of all trials, those that are set apart as good; Optuna wants five at least."""
+
+PRUNED = (Ending.UNPROMISING, Ending.UNSTABLE)
 
 DEALS = 19
 """How often values are dealt out anew: an axis that does not matter exceeds all of these once in 20 times."""
 
 
 def importances_of(trials: Sequence[TrialResult], space: Space) -> Importances:
-    """Weigh the axes of a space by the complete trials of a search.
+    """Weigh the axes of a space by how the good trials of a search lie in it, beside all.
 
-    Trials with a point of the space count, baselines among them, each run once. Of trials that have no value
-    of an axis it is asked whether they are good, and no more. What chance would give is seen by dealing the
-    trials' values out among them anew: a sampler that follows what it has found draws other points later than
-    at first, so that chance may give rather more than that.
+    Trials with a point of the space count, baselines among them, each run once. Pruned ones are none of the
+    good: without them, what the pruner has sorted out already would seem not to matter. Of trials that have
+    no value of an axis it is asked whether they are good, and no more.
+
+    What chance would give is seen by dealing the trials' values out among them anew: a sampler that follows
+    what it has found draws other points later than at first, so that chance may give rather more than that.
 
     Args:
         trials: Of one search.
         space: That they were drawn from.
     """
     axes = space.searched
-    told = [one for one in trials if one.ending is Ending.COMPLETE and one.same_as is None and one.params]
-    told = [one for one in told if one.value is not None and math.isfinite(one.value)]
-    why_none = _why_none(told, axes)
+    own = [one for one in trials if one.same_as is None and one.params]
+    values = {one.number: one.value for one in own if one.ending is Ending.COMPLETE}
+    told = {number: value for number, value in values.items() if value is not None and math.isfinite(value)}
+    pruned = [one.number for one in own if one.ending in PRUNED]
+    counted_in = {"trials": len(told), "pruned": len(pruned)}
+    why_none = _why_none(told.values(), axes, n_pruned=len(pruned))
     if why_none:
-        return Importances(trials=len(told), why_none=why_none)
-    found, by_chance = _Study(told, axes).weigh()
+        return Importances(**counted_in, why_none=why_none)
+    told |= dict.fromkeys(pruned, min(told.values()) - 1.0)
+    good = _good(list(told.values()), complete=counted_in["trials"])
+    points = [one.params for one in own if one.number in told]
+    found, by_chance = _Study(points, axes, good).weigh(
+        [told[one.number] for one in own if one.number in told]
+    )
     total = sum(found.values())
     if not (math.isfinite(total) and total > 0):
         return Importances(
-            trials=len(told), why_none="the good trials are spread over every axis as all of them are"
+            **counted_in, why_none="the good trials are spread over every axis as all of them are"
         )
     shares = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return Importances(
@@ -68,12 +80,12 @@ def importances_of(trials: Sequence[TrialResult], space: Space) -> Importances:
             Importance(axis=name, share=weight / total, by_chance=by_chance[name] / total)
             for name, weight in shares
         ),
-        trials=len(told),
-        good=_good([one.value or 0.0 for one in told]),
+        **counted_in,
+        good=good,
     )
 
 
-def _why_none(told: Sequence[TrialResult], axes: Mapping[str, Axis]) -> str:
+def _why_none(told: Collection[float], axes: Mapping[str, Axis], *, n_pruned: int) -> str:
     if not axes:
         return "no axis of the space was searched"
     if len(told) < FEWEST:
@@ -82,41 +94,41 @@ def _why_none(told: Sequence[TrialResult], axes: Mapping[str, Axis]) -> str:
             f"there {one} {counted(len(told), 'complete trial')} with a point of the space; "
             f"it takes {FEWEST} to say anything"
         )
-    if len({one.value for one in told}) == 1:
+    if len(set(told)) == 1 and not n_pruned:
         return "all complete trials have the same value"
     return ""
 
 
-def _wanted(n: int) -> int:
-    return max(math.ceil(GOOD_SHARE * n - 1e-9), FEWEST_GOOD)
-
-
-def _good(values: Sequence[float]) -> int:
+def _good(values: Sequence[float], complete: int) -> int:
     """Count the good ones: those that are as good as the last of so many."""
-    last = sorted(values, reverse=True)[_wanted(len(values)) - 1]
+    wanted = min(max(math.ceil(GOOD_SHARE * len(values) - 1e-9), FEWEST_GOOD), complete)
+    last = sorted(values, reverse=True)[wanted - 1]
     return sum(value >= last for value in values)
 
 
 class _Study:
     """The trials as Optuna knows them."""
 
-    def __init__(self, told: Sequence[TrialResult], axes: Mapping[str, Axis]) -> None:
-        self._values = [one.value or 0.0 for one in told]
+    def __init__(self, points: Sequence[Mapping[str, Any]], axes: Mapping[str, Axis], good: int) -> None:
         self._axes = axes
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(direction="minimize")
         distributions = {name: _distribution(name, axis) for name, axis in axes.items()}
-        self._study.add_trials([_trial(one, axes, distributions) for one in told])
-        self._evaluator = PedAnovaImportanceEvaluator(target_quantile=_wanted(len(told)) / len(told) - 1e-9)
+        self._study.add_trials([_trial(one, axes, distributions) for one in points])
+        self._evaluator = PedAnovaImportanceEvaluator(target_quantile=good / len(points) - 1e-9)
 
-    def weigh(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Give the weight of each axis, and the most that it had with values dealt out anew."""
-        dealt, rng = list(self._values), random.Random(0)
+    def weigh(self, values: Sequence[float]) -> tuple[dict[str, float], dict[str, float]]:
+        """Give the weight of each axis, and the most that it had with values dealt out anew.
+
+        Args:
+            values: Of the points, in their order.
+        """
+        dealt, rng = list(values), random.Random(0)
         most = dict.fromkeys(self._axes, 0.0)
         for _ in range(DEALS):
             rng.shuffle(dealt)
             most = {name: max(most[name], weight) for name, weight in self._weights(dealt).items()}
-        return self._weights(self._values), most
+        return self._weights(values), most
 
     def _weights(self, values: Sequence[float]) -> dict[str, float]:
         def less_is_better(trial: FrozenTrial) -> float:
@@ -130,9 +142,9 @@ class _Study:
 
 
 def _trial(
-    one: TrialResult, axes: Mapping[str, Axis], distributions: Mapping[str, BaseDistribution]
+    point: Mapping[str, Any], axes: Mapping[str, Axis], distributions: Mapping[str, BaseDistribution]
 ) -> FrozenTrial:
-    placed = {name: _placed(axis, one.params[name]) for name, axis in axes.items() if name in one.params}
+    placed = {name: _placed(axis, point[name]) for name, axis in axes.items() if name in point}
     params = {name: value for name, value in placed.items() if value is not None}
     return create_trial(
         value=0.0, params=params, distributions={name: distributions[name] for name in params}

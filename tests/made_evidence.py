@@ -80,7 +80,9 @@ class MadeEvidence:
         axes = tuple(
             Importance(axis=axis, share=weight / total, by_chance=0.05) for axis, weight in weights.items()
         )
-        return Importances(axes=axes, trials=complete, good=max(math.ceil(complete / 10), 5))
+        pruned = sum(one.ending in (Ending.UNPROMISING, Ending.UNSTABLE) for one in result.trials)
+        good = max(math.ceil((complete + pruned) / 10), 5)
+        return Importances(axes=axes, trials=complete, pruned=pruned, good=min(good, complete))
 
     def _timeline(self, result: StudyResult):
         places = self.made.names[2 : 2 + self.made.places] if self.made.places > 1 else ("",)

@@ -121,17 +121,47 @@ def test_few_trials_say_nothing_and_that_is_said(drawn):
     assert (enough.trials, enough.good, enough.why_none) == (FEWEST, 5, "")
 
 
-def test_only_complete_trials_with_a_point_of_the_space_count_each_run_once(drawn, made_result):
+def test_only_trials_with_a_point_of_the_space_that_were_judged_count_each_run_once(drawn, made_result):
     trials = drawn(30, by_rate)
     point = {"params": trials[0].params}
     others = [
         made_result.trial(30, "full", 0.9, baseline="full"),
-        made_result.trial(31, "full", ending=Ending.UNSTABLE, **point),
+        made_result.trial(31, "full", ending=Ending.FAILED, **point),
         made_result.trial(32, "full", math.nan, **point),
         made_result.trial(33, "full", 0.99, same_as=0, **point),
         made_result.trial(34, "full", 0.99, ending=Ending.NOT_COMPARABLE, **point),
     ]
     assert importances_of([*trials, *others], SPACE) == importances_of(trials, SPACE)
+
+
+@pytest.mark.parametrize("ending", [Ending.UNPROMISING, Ending.UNSTABLE])
+def test_pruned_trials_are_none_of_the_good(drawn, made_result, ending):
+    """All rates but the right ones were pruned: among complete trials the rate makes no difference."""
+    trials = drawn(150, lambda _, rng: rng.random())
+    kept = [one for one in trials if near(one.params) > -0.3]
+    assert 20 < len(kept) < 75
+    complete = {one.number for one in kept}
+    ended = [
+        one if one.number in complete else one.model_copy(update={"ending": ending, "value": None})
+        for one in trials
+    ]
+    found = importances_of(ended, SPACE)
+    assert (found.trials, found.pruned, found.good) == (len(kept), 150 - len(kept), 15)
+    assert found.axes[0].axis == "head_lr"
+    assert found.axes[0].is_told
+    assert not next(one for one in importances_of(kept, SPACE).axes if one.axis == "head_lr").is_told
+
+
+def test_where_fewer_are_complete_than_a_tenth_all_of_these_are_good(drawn):
+    trials = drawn(150, by_rate)
+    ended = [
+        one if one.number < 12 else one.model_copy(update={"ending": Ending.UNPROMISING, "value": None})
+        for one in trials
+    ]
+    found = importances_of(ended, SPACE)
+    assert (found.trials, found.pruned, found.good) == (12, 138, 12)
+    same = [one.model_copy(update={"value": 0.5}) if one.value is not None else one for one in ended]
+    assert importances_of(same, SPACE).good == 12
 
 
 def test_values_that_are_all_the_same_say_nothing(drawn):

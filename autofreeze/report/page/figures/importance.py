@@ -175,14 +175,19 @@ def _alt(found: Importances) -> str:
         f"{name_of(one.axis)} ({one.axis}) {_percent(one.share)}" + (", beyond chance" if one.is_told else "")
         for one in found.axes
     )
-    return f"Over {counted(found.trials, 'complete trial')} each axis has this share: {told}."
+    return f"Over {_basis(found)} each axis has this share: {told}."
+
+
+def _basis(found: Importances) -> str:
+    pruned = f" and {counted(found.pruned, 'pruned one')}" if found.pruned else ""
+    return counted(found.trials, "complete trial") + pruned
 
 
 def _note(found: Importances) -> str:
     best = f"the best {found.good}" if found.good else "the best"
     told = [
-        f"Shares by PED-ANOVA: how far the values of an axis set {best} of "
-        f"{counted(found.trials, 'complete trial')} apart from all of them.",
+        f"Shares by PED-ANOVA: how far the values of an axis set {best} of {_basis(found)} apart from all of "
+        "them.",
         "They say neither which values are good nor what two axes do together.",
     ]
     beyond = [name_of(one.axis) for one in found.axes if one.is_told]
