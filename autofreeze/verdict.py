@@ -38,6 +38,8 @@ from autofreeze.warmstart import tell_warm_starts
 
 Standing = Literal["confirmed", "not concluded", "unconfirmed", "none"]
 
+Outcome = Literal["better", "no difference", "undecided", "no rival"]
+
 UNCONFIRMED = "Unconfirmed: the best of many is partly luck; its score on fresh seeds is likely lower."
 NAMED = 3
 """Schedules that a sentence names; of more it gives the number."""
@@ -151,18 +153,37 @@ def headline(result: StudyResult) -> str:
         how = f"not concluded, {found.seeds} of up to {found.planned} fresh seeds"
         return f"best schedule so far ({how}): {told}{against}"
     seeds = counted(found.seeds, "fresh seed")
-    dear = {one.number for one in result.trials if not one.affordable}
-    rivals = [one for one in found.comparisons if one.against not in dear]
-    decisions = {one.decision for one in rivals}
-    if not decisions:
+    rivals, outcome = _rivals(result, found), conclusion_of(result)
+    if outcome == "no rival":
         return f"best schedule (confirmed on {seeds}, with no rival): {told}{against}"
-    if decisions == {"no difference"}:
+    if outcome == "no difference":
         others = "the other one is" if len(rivals) == 1 else f"the {len(rivals)} others are each"
         within = f"{others} within {result.scale.margin(found.delta)} of the simplest of the best"
         return f"no difference (confirmed on {seeds}): {within}: {told}"
-    if "better" in decisions and "worse" not in decisions:
+    if outcome == "better":
         return f"best schedule (confirmed on {seeds}): {told}{against}"
     return f"undecided after {seeds}; the simplest of those that lead: {told}{against}"
+
+
+def conclusion_of(result: StudyResult) -> Outcome | None:
+    """Say what a confirmation came to, all rivals together; None before it was concluded.
+
+    What is over the cost allowed is no rival.
+    """
+    found = result.confirmation
+    if found is None or not found.concluded:
+        return None
+    decisions = {one.decision for one in _rivals(result, found)}
+    if not decisions:
+        return "no rival"
+    if decisions == {"no difference"}:
+        return "no difference"
+    return "better" if "better" in decisions and "worse" not in decisions else "undecided"
+
+
+def _rivals(result: StudyResult, found: Confirmation) -> list[Comparison]:
+    dear = {one.number for one in result.trials if not one.affordable}
+    return [one for one in found.comparisons if one.against not in dear]
 
 
 def _value(scale: Scale, candidate: Candidate) -> str:

@@ -14,7 +14,7 @@ import pytest
 from figures import check
 from pages import HOSTILE, SCENARIOS, report_of
 
-from autofreeze.phrases import printable
+from autofreeze.phrases import capitalised, printable
 from autofreeze.report.page import assets, leads
 from autofreeze.report.page.blocks import Page, Section
 from autofreeze.report.page.document import SHOWN, page, render, summary_page
@@ -178,6 +178,26 @@ def test_figures_are_told_in_words_and_need_no_colour_of_their_own(parsed):
         assert one["aria-describedby"] == f"{one['data-figure']}-alt"
         assert re.fullmatch(r"--height: \d+px; --more: \d+px", one["style"])
     assert set(DARK) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "badge"),
+    [
+        ("full", "better on fresh seeds: confirmed"),
+        ("no_difference", "no difference on fresh seeds: confirmed"),
+        ("undecided", "undecided on fresh seeds"),
+        ("unconcluded", "unconfirmed"),  # it chose nobody
+        ("unconfirmed", "unconfirmed"),
+        ("only_failed", "no best schedule"),
+    ],
+)
+def test_the_badge_says_how_sure_the_verdict_is_and_no_more(name, badge):
+    report = report_of(name)
+    parsed = Parsed(page(report).replace(assets.plotly(), ""))
+    assert badge in parsed.texts
+    assert capitalised(report.verdict.headline) in parsed.texts
+    [shown] = [one["class"] for one in parsed.all("p") if one.get("class", "").startswith("badge")]
+    assert (shown == "badge better") == (name == "full")
 
 
 # Names from the data

@@ -28,7 +28,7 @@ class Headline(Value):
     """The verdict: how sure it is, in one sentence, and what it rests on."""
 
     standing: str
-    """In the report's own word, by which the page's style tells them apart."""
+    """What came out, in the verdict's own word, by which the page's style tells them apart."""
 
     badge: str
     """The same for people."""

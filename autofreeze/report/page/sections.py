@@ -46,10 +46,13 @@ from autofreeze.report.stability import drift_line, gradient_grid, lines, map_gr
 from autofreeze.report.telling import answer_lines, note_lines, test_lines
 from autofreeze.report.using import use_of
 from autofreeze.report.words import certainty, conditions, cost_line, curve_line, found, standing_of
-from autofreeze.verdict import Standing
+from autofreeze.verdict import Outcome, Standing, conclusion_of
 
-BADGES: dict[Standing, str] = {
-    "confirmed": "confirmed on fresh seeds",
+BADGES: dict[Standing | Outcome, str] = {
+    "better": "better on fresh seeds: confirmed",
+    "no difference": "no difference on fresh seeds: confirmed",
+    "undecided": "undecided on fresh seeds",
+    "no rival": "confirmed on fresh seeds, with no rival",
     "not concluded": "confirmation not concluded",
     "unconfirmed": "unconfirmed",
     "none": "no best schedule",
@@ -85,9 +88,10 @@ def _verdict(report: Report) -> Iterator[Block]:
     if best is not None and verdict.standing != "confirmed":
         told = certainty(result.scale, best, shown_value(result.scale, best), error_of(result, best))
         basis = f"{capitalised(told)}. {basis}"
+    certain = conclusion_of(result) or verdict.standing
     yield Headline(
-        standing=verdict.standing,
-        badge=BADGES[verdict.standing],
+        standing=certain,
+        badge=BADGES[certain],
         sentence=capitalised(verdict.headline),
         basis=basis,
     )
