@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from html.parser import HTMLParser
+from typing import get_args
 from urllib.parse import unquote
 
 import pytest
@@ -20,9 +21,10 @@ from autofreeze.report.page.blocks import Page, Section
 from autofreeze.report.page.document import SHOWN, page, render, summary_page
 from autofreeze.report.page.figure import Absent, Cell, Figure, Gallery, Picture, Table
 from autofreeze.report.page.palette import DARK, LIGHT
-from autofreeze.report.page.sections import sections
+from autofreeze.report.page.sections import BADGES, sections
 from autofreeze.report.report import Report
 from autofreeze.results import UNDER_WAY, DatasetOutcome, SummaryResult
+from autofreeze.verdict import Outcome, Standing
 
 MOST_BYTES = 8_000_000
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -198,6 +200,10 @@ def test_the_badge_says_how_sure_the_verdict_is_and_no_more(name, badge):
     assert capitalised(report.verdict.headline) in parsed.texts
     [shown] = [one["class"] for one in parsed.all("p") if one.get("class", "").startswith("badge")]
     assert (shown == "badge better") == (name == "full")
+
+
+def test_there_is_a_badge_for_all_that_a_search_can_come_to():
+    assert set(BADGES) == {*get_args(Outcome), *get_args(Standing)} - {"confirmed"}  # told by what came out
 
 
 # Names from the data
