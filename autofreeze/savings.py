@@ -71,6 +71,12 @@ def savings_of(result: StudyResult) -> Savings:
     )
 
 
+def work_of_whole_run(result: StudyResult, trial: TrialResult) -> float | None:
+    """Give the work of a run of a trial's schedule to its end, wherever it ended; None: not known."""
+    run = _run_of(result, trial)
+    return None if run is None else run.work
+
+
 @dataclass(frozen=True)
 class _Run:
     """One run of a trial on the first fold, as its schedule says."""

@@ -11,8 +11,10 @@ from autofreeze.figures import shown_value, work_of_full, work_of_run
 from autofreeze.report.page.figure import Absent
 from autofreeze.report.page.figures import cost
 from autofreeze.report.page.placement import CHARACTER, LINE, POINT, Named, place_names
+from autofreeze.report.page.strip import ENDINGS
 from autofreeze.report.report import Report
 from autofreeze.results import Ending
+from autofreeze.savings import work_of_whole_run
 
 
 def changed(report, change):
@@ -25,11 +27,16 @@ def trace(figure, name):
     return next((one for one in figure.traces if one["name"] == name), None)
 
 
+def above(figure):
+    """The traces of trials that have a value."""
+    return [one for one in figure.traces if one.get("yaxis") != "y2"]
+
+
 def points(figure):
-    """All points but those of the front: trial -> value and work in full precision."""
+    """All points but those of the front and the strip: trial -> value and work in full precision."""
     return {
         data[0]: (data[2], data[3])
-        for one in figure.traces
+        for one in above(figure)
         if one["name"] != "front"
         for data in one["customdata"]
     }
@@ -56,7 +63,7 @@ def test_all_complete_trials_are_drawn_once_at_their_value_and_work(scenario):
 def test_work_is_drawn_in_runs_of_full_fine_tuning_and_told_in_forward_passes():
     report = report_of("full")
     figure, full = cost.figure(report), work_of_full(report.result)
-    for one in figure.traces:
+    for one in above(figure):
         for x, data in zip(one["x"], one["customdata"], strict=True):
             assert x == pytest.approx(data[2 if one["name"] == "front" else 3] / full, rel=1e-5)
     assert f"1 × is {full:,.0f} forward passes" in figure.layout["xaxis"]["title"]["text"]
@@ -117,7 +124,7 @@ def test_few_values_that_are_far_worse_are_drawn_at_the_edge_and_told_in_full(sc
     report = report_of(scenario)
     figure, falls = cost.figure(report), report.result.scale.direction == "minimize"
     low, high = figure.layout["yaxis"]["range"]
-    assert all(low < y < high for one in figure.traces for y in one["y"])
+    assert all(low < y < high for one in above(figure) for y in one["y"])
     far = trace(figure, "far worse, beyond the edge")
     if far is not None:
         assert far["marker"]["symbol"] == ("triangle-up-open" if falls else "triangle-down-open")
@@ -127,15 +134,39 @@ def test_few_values_that_are_far_worse_are_drawn_at_the_edge_and_told_in_full(sc
 
 
 def test_two_thousand_trials_are_few_traces():
-    assert len(cost.figure(report_of("two_thousand")).traces) <= 6
+    assert len(cost.figure(report_of("two_thousand")).traces) <= 10
 
 
-def test_it_says_that_values_are_the_search_s_and_how_many_are_not_drawn():
+@pytest.mark.parametrize("scenario", ["full", "own", "two_thousand", "log_loss"])
+def test_trials_without_a_value_stand_below_at_the_work_of_a_whole_run(scenario):
+    result = report_of(scenario).result
+    figure, unit = cost.figure(report_of(scenario)), work_of_full(result) or 1.0
+    drawn = {
+        data[0]: x
+        for one in figure.traces
+        if one.get("yaxis") == "y2"
+        for x, data in zip(one["x"], one["customdata"], strict=True)
+    }
+    broke_off = {
+        one.number: one for one in result.trials if one.ending in ENDINGS and work_of_whole_run(result, one)
+    }
+    assert set(drawn) == set(broke_off)
+    for number, x in drawn.items():
+        assert x == pytest.approx(work_of_whole_run(result, broke_off[number]) / unit, rel=1e-5)
+    if broke_off:
+        plot, strip = figure.layout["yaxis"]["domain"], figure.layout["yaxis2"]["domain"]
+        assert strip[1] < plot[0]
+        assert (plot[1] - plot[0]) * (figure.height - cost.TOP - cost.BOTTOM) == pytest.approx(cost.HEIGHT)
+
+
+def test_it_says_that_values_are_the_search_s_and_how_many_have_none():
     report = report_of("full")
-    note = cost.figure(report).note
+    note, result = cost.figure(report).note, report.result
     assert "Values of the search, of one seed a fold" in note
-    drawn = sum(one.ending is Ending.COMPLETE for one in report.result.trials)
-    assert f"{len(report.result.trials) - drawn} trials of {len(report.result.trials)}" in note
+    broke_off = sum(one.ending in ENDINGS for one in result.trials)
+    assert f"{broke_off} trials of {len(result.trials)} broke off without a value" in note
+    ended = sum(one.ending is Ending.COMPLETE for one in result.trials) + broke_off
+    assert ("Not drawn" in note) == (ended < len(result.trials))
 
 
 @pytest.mark.parametrize("scenario", ["log_loss", "own"])

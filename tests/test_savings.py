@@ -8,7 +8,7 @@ from autofreeze.features import FeatureStores
 from autofreeze.plan import Border, Pace
 from autofreeze.regime import Regime
 from autofreeze.results import Ending, MemberResult
-from autofreeze.savings import savings_of
+from autofreeze.savings import savings_of, work_of_whole_run
 from autofreeze.schedule import Phase, Schedule
 
 SHARES = (0.4, 0.3, 0.2, 0.1)
@@ -55,6 +55,12 @@ def test_complete_trials_save_nothing_by_being_ended(saved, made_result):
     found = saved(full(made_result, 0), head_alone(made_result, 1))
     assert found.spent == pytest.approx(FOLDS * (FULL_RUN + HEAD_RUN))
     assert (found.by_unpromising, found.by_unstable, found.by_sharing) == (0, 0, 0)
+
+
+def test_the_work_of_a_whole_run_is_the_same_wherever_a_trial_ended(made_result):
+    early = full(made_result, 0, work=7.0, ending=Ending.UNPROMISING, value=None)
+    assert work_of_whole_run(result_of(made_result, [early]), early) == pytest.approx(FULL_RUN)
+    assert work_of_whole_run(result_of(made_result, [early], backbone={"model": "some_net"}), early) is None
 
 
 def test_a_pruned_trial_saves_the_rest_of_all_its_folds_by_why_it_was_pruned(saved, made_result):

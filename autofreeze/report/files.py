@@ -22,21 +22,23 @@ REPORT, TEXT, PAGE = "report.json", "report.md", "report.html"
 def write_report(result: StudyResult, folder: Path, evidence: Evidence | None = None) -> Path:
     """Write the report into a run folder: the whole result, what follows from it, and what it rests on."""
     report = Report(result, evidence or Evidence())
-    _write(folder, report.document(), markdown.page(result), document.page(report))
+    _write_data(folder, report.document())
+    write_text(folder / TEXT, markdown.page(result))
+    write_text(folder / PAGE, document.page(report))
     return folder / REPORT
 
 
 def write_summary(summary: SummaryResult, folder: Path) -> Path:
     """Write the summary of several data sets into the folder that holds their run folders."""
-    text, page = markdown.summary_page(summary), document.summary_page(summary)
-    _write(folder, summary.plain(), text, page)
+    _write_data(folder, summary.plain())
+    write_text(folder / TEXT, markdown.summary_page(summary))
+    write_text(folder / PAGE, document.summary_page(summary))
     return folder / REPORT
 
 
-def _write(folder: Path, data: dict[str, Any], text: str, page: str) -> None:
+def _write_data(folder: Path, data: dict[str, Any]) -> None:
+    """Write what the pages are made from, before them: it must not hang on their being drawn."""
     write_text(folder / REPORT, json.dumps(data, indent=1, allow_nan=False) + "\n")
-    write_text(folder / TEXT, text)
-    write_text(folder / PAGE, page)
 
 
 def read_report(folder: str | Path) -> StudyResult:

@@ -1,4 +1,4 @@
-"""Value against work: all complete trials, the front, the baselines."""
+"""Value against work: all trials, the front, the baselines."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,10 @@ from autofreeze.report.page.figure import Absent, Figure, Trace, label
 from autofreeze.report.page.marks import BASELINE_MARK, cut, place, value_title
 from autofreeze.report.page.palette import BAD, BEST, INK, MUTED, OTHER, PAPER
 from autofreeze.report.page.placement import Named, place_names
+from autofreeze.report.page.strip import Strip, strip_axis, strip_of
 from autofreeze.report.report import Report
 from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.savings import work_of_whole_run
 
 ID, TITLE = "cost", "Value against work"
 
@@ -25,6 +27,9 @@ WIDTH, HEIGHT = 265, 320
 
 TOP, BOTTOM = 14, 126
 """Margins in pixels."""
+
+ROW, APART = 22, 12
+"""Height of a row of the strip below, and its distance from the plot, in pixels."""
 
 LOGARITHMIC_FROM = 8.0
 """Times that the dearest schedule costs as much as the cheapest, from which on the axis is logarithmic."""
@@ -56,7 +61,7 @@ def figure(report: Report) -> Figure | Absent:
         alt=drawing.words,
         traces=tuple(drawing.traces()),
         layout=drawing.layout(),
-        height=HEIGHT + TOP + BOTTOM,
+        height=drawing.height + TOP + BOTTOM,
         note=drawing.note,
     )
 
@@ -150,6 +155,23 @@ class _Drawing:
         shown = {one.trial.number for one in (*self.baselines, *filter(None, [self.best]))}
         return tuple(one for one in self.points if one.trial.number not in shown)
 
+    @cached_property
+    def places(self) -> dict[int, float]:
+        """Trial without a value -> the work that a whole run of its schedule takes, where it is known."""
+        broke_off = strip_of(self.result.trials).trials
+        works = {one.number: work_of_whole_run(self.result, one) for one in broke_off}
+        return {number: work / self.unit for number, work in works.items() if work}
+
+    @cached_property
+    def strip(self) -> Strip:
+        """The trials without a value that have a place."""
+        return strip_of([one for one in self.result.trials if one.number in self.places])
+
+    @property
+    def height(self) -> int:
+        """In pixels, the strip included."""
+        return HEIGHT + (APART + ROW * len(self.strip.rows) if self.strip.rows else 0)
+
     # Axes
 
     @cached_property
@@ -169,7 +191,7 @@ class _Drawing:
 
     @cached_property
     def x_axis(self) -> _Axis:
-        works = [one.work / self.unit for one in self.points]
+        works = [*(one.work / self.unit for one in self.points), *self.places.values()]
         return _Axis.over(works, logarithmic=max(works) >= LOGARITHMIC_FROM * min(works))
 
     @cached_property
@@ -201,6 +223,8 @@ class _Drawing:
             )
         if self.best is not None:
             yield self._points([self.best], "best", "star", BEST, 16)
+        places = {number: place(work) or 0.0 for number, work in self.places.items()}
+        yield from self.strip.traces(places, {"xaxis": "x", "yaxis": "y2"})
 
     def _points(
         self, points: Sequence[_Point], name: str, symbol: str, colour: str, size: int
@@ -247,6 +271,8 @@ class _Drawing:
     # Layout
 
     def layout(self) -> dict[str, Any]:
+        rows = self.strip.rows
+        below = {"yaxis2": {**strip_axis(rows), "domain": [0, ROW * len(rows) / self.height], "anchor": "x"}}
         return {
             "margin": {"t": TOP, "b": BOTTOM},
             "hovermode": "closest",
@@ -255,10 +281,12 @@ class _Drawing:
                 "range": self.x_axis.range,
                 "zeroline": False,
                 "nticks": 7,
+                "anchor": "y2" if rows else "y",
                 **self._log_ticks(),
             },
             "yaxis": {"title": {"text": value_title(self.result.scale)}, "range": self.y_axis.range,
-                      "zeroline": False, "nticks": 7},
+                      "zeroline": False, "nticks": 7, "domain": [1 - HEIGHT / self.height, 1]},
+            **(below if rows else {}),
             "annotations": list(self._names()),
         }  # fmt: skip
 
@@ -322,12 +350,12 @@ class _Drawing:
             told.append(f"The best one's binomial standard error is {error:.3f}.")
         if self.report.verdict.standing in ("confirmed", "not concluded"):
             told.append("The best was chosen on fresh seeds; here it stands at its value in the search.")
-        all_, absent = len(self.result.trials), len(self.result.trials) - len(self.points)
+        if self.places:
+            broke_off = f"{counted(len(self.places), 'trial')} of {len(self.result.trials)} broke off"
+            told.append(f"{broke_off} without a value: below, at what a whole run would cost.")
+        absent = len(self.result.trials) - len(self.points) - len(self.places)
         if absent:
-            told.append(
-                f"Not drawn, for want of a whole run's value: {counted(absent, 'trial')} of {all_}, pruned, "
-                "failed or not run."
-            )
+            told.append(f"Not drawn: {counted(absent, 'trial')} not run, or of unknown work.")
         return " ".join(told)
 
     @property
