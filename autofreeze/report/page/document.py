@@ -20,6 +20,8 @@ from autofreeze.results import SummaryResult
 SHOWN = 50
 """Rows of a table that a page holds as markup; more are built when they are asked for."""
 
+SHORT = 14
+"""Characters that stand on one line of a cell, such as ``1e-6 to 1e-5``; ``page.js`` has the same number."""
 
 LEGEND_LINE = 16
 """Pixels of a line in a legend on a narrow screen."""
@@ -114,7 +116,11 @@ def _key(cell: Cell) -> float | str | None:
 
 def _attributes(cell: Cell, left: bool) -> Markup:
     """Write a cell's attributes: where it stands, what it is sorted by."""
-    classes = [*([] if left else ["n"]), *(["strong"] if cell.strong else [])]
+    classes = [
+        *([] if left else ["n"]),
+        *(["strong"] if cell.strong else []),
+        *(["short"] if len(cell.text) <= SHORT else []),
+    ]
     told = Markup(' class="{}"').format(" ".join(classes)) if classes else Markup("")
     key = _key(cell)
     if key is None:

@@ -5,6 +5,7 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const fonts = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", Arial, sans-serif';
   const PAPER_WIDTH = 680; // of A4 within its margins, in pixels
+  const SHORT = 14; // characters that stand on one line of a cell
 
   // What a browser may refuse to keep, as it does for some files.
   const kept = (write) => { try { return write(window.sessionStorage); } catch { return null; } };
@@ -159,6 +160,7 @@
     const inside = cell.href ? made.appendChild(document.createElement("a")) : made;
     inside.textContent = cell.text;
     if (cell.href) inside.href = cell.href;
+    made.classList.toggle("short", cell.text.length <= SHORT);
     made.classList.toggle("n", header.classList.contains("n"));
     made.classList.toggle("strong", Boolean(cell.strong));
     return made;
