@@ -38,7 +38,7 @@ from autofreeze.warmstart import tell_warm_starts
 
 Standing = Literal["confirmed", "not concluded", "unconfirmed", "none"]
 
-Outcome = Literal["better", "no difference", "undecided", "no rival"]
+Outcome = Literal["better", "partly better", "no difference", "undecided", "no rival"]
 
 UNCONFIRMED = "Unconfirmed: the best of many is partly luck; its score on fresh seeds is likely lower."
 NAMED = 3
@@ -160,7 +160,7 @@ def headline(result: StudyResult) -> str:
         others = "the other one is" if len(rivals) == 1 else f"the {len(rivals)} others are each"
         within = f"{others} within {result.scale.margin(found.delta)} of the simplest of the best"
         return f"no difference (confirmed on {seeds}): {within}: {told}"
-    if outcome == "better":
+    if outcome in ("better", "partly better"):
         return f"best schedule (confirmed on {seeds}): {told}{against}"
     return f"undecided after {seeds}; the simplest of those that lead: {told}{against}"
 
@@ -178,7 +178,9 @@ def conclusion_of(result: StudyResult) -> Outcome | None:
         return "no rival"
     if decisions == {"no difference"}:
         return "no difference"
-    return "better" if "better" in decisions and "worse" not in decisions else "undecided"
+    if "better" not in decisions or "worse" in decisions:
+        return "undecided"
+    return "better" if decisions == {"better"} else "partly better"
 
 
 def _rivals(result: StudyResult, found: Confirmation) -> list[Comparison]:

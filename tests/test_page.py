@@ -185,7 +185,7 @@ def test_figures_are_told_in_words_and_need_no_colour_of_their_own(parsed):
 @pytest.mark.parametrize(
     ("name", "badge"),
     [
-        ("full", "better on fresh seeds: confirmed"),
+        ("full", "better than some on fresh seeds: confirmed"),  # undecided against one
         ("no_difference", "no difference on fresh seeds: confirmed"),
         ("undecided", "undecided on fresh seeds"),
         ("unconcluded", "unconfirmed"),  # it chose nobody
@@ -199,7 +199,19 @@ def test_the_badge_says_how_sure_the_verdict_is_and_no_more(name, badge):
     assert badge in parsed.texts
     assert capitalised(report.verdict.headline) in parsed.texts
     [shown] = [one["class"] for one in parsed.all("p") if one.get("class", "").startswith("badge")]
-    assert (shown == "badge better") == (name == "full")
+    assert (shown == "badge partly-better") == (name == "full")
+
+
+def test_only_what_beats_all_others_is_called_better_without_more():
+    report = report_of("full")
+    found = report.result.confirmation
+    every = tuple(one.model_copy(update={"decision": "better"}) for one in found.comparisons)
+    assert found.comparisons != every
+    sure = found.model_copy(update={"comparisons": every})
+    changed = Report(report.result.model_copy(update={"confirmation": sure}), report.evidence)
+    parsed = Parsed(page(changed).replace(assets.plotly(), ""))
+    assert "better on fresh seeds: confirmed" in parsed.texts
+    assert any(one.get("class") == "badge better" for one in parsed.all("p"))
 
 
 def test_there_is_a_badge_for_all_that_a_search_can_come_to():

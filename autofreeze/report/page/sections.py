@@ -50,6 +50,7 @@ from autofreeze.verdict import Outcome, Standing, conclusion_of
 
 BADGES: dict[Standing | Outcome, str] = {
     "better": "better on fresh seeds: confirmed",
+    "partly better": "better than some on fresh seeds: confirmed",
     "no difference": "no difference on fresh seeds: confirmed",
     "undecided": "undecided on fresh seeds",
     "no rival": "confirmed on fresh seeds, with no rival",
