@@ -74,8 +74,10 @@ class ImageMistakes:
     def _on_folds(self, trial: TrialResult, ends: Ends) -> ScoredTrial:
         runs = []
         for (number, fold), record in sorted(ends.items()):
+            if number != trial.origin:
+                continue
             end = record if trial.member is None else record.members[trial.member]
-            if number == trial.origin and not end.diverged:
+            if not end.diverged:
                 runs.append(ScoredRun(fold, self._folds[fold].val, end.predicted_classes))
         return ScoredTrial(trial.number, runs)
 

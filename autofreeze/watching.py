@@ -282,7 +282,7 @@ def reason_of(error: BaseException) -> str:
     """Say in a line what ended a search: Ctrl-C, an error that tells itself, or one that nobody expected."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    text = " ".join(str(error).split())
+    text = "; ".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())
     return text if isinstance(error, AutofreezeError) else f"{type(error).__name__}: {text}"
 
 

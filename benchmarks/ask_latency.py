@@ -265,7 +265,7 @@ def write_run(path: Path, space: Space, finished: int) -> None:
             ended = number % 10  # of ten: five complete, four behind, one unstable
             if ended >= 5:
                 records = records[: 7 + ended % 3]
-            stream.writelines(line_of(job, record) for record in records)
+            stream.writelines(line_of(job, record, at=record.seconds) for record in records)
             result = result_of(job, trial.params, records, ended)
             folder.study.add_trial(frozen(trial, job, points, result, records))
 

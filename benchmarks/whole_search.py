@@ -84,14 +84,14 @@ def compared(out: Path) -> dict[str, Any]:
 
 
 def records(run: Path) -> list[Any]:
-    """Read every record of a run folder, seconds left out."""
-    return [_without_seconds(json.loads(line)) for line in (run / "records.jsonl").read_text().splitlines()]
+    """Read every record of a run folder, what a clock says left out."""
+    return [_without_times(json.loads(line)) for line in (run / "records.jsonl").read_text().splitlines()]
 
 
-def _without_seconds(value: Any) -> Any:
+def _without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_seconds(own) for key, own in value.items() if key != "seconds"}
-    return [_without_seconds(own) for own in value] if isinstance(value, list) else value
+        return {key: _without_times(own) for key, own in value.items() if key not in ("seconds", "at")}
+    return [_without_times(own) for own in value] if isinstance(value, list) else value
 
 
 def _choice(report: StudyResult) -> int | None:

@@ -26,14 +26,13 @@ def dashboard(
     from autofreeze.report.browser import show_address
 
     journal = journal_of(run, dataset)
-    with served(journal, port) as server:
+    with served(journal, port) as server, suppress(KeyboardInterrupt), warnings.catch_warnings():
         if port and server.server_port != port:
             typer.echo(f"port {port} is taken")
         typer.echo(printable(f"{journal.parent}: {server.address} (to look at; Ctrl-C ends it)"))
         typer.echo("a value there is the study's own: the more the better, a log loss as exp(-log loss)")
         if open_:
             typer.echo(show_address(server.address))
-        with suppress(KeyboardInterrupt), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Optuna's, on what few trials can tell
-            server.serve_forever()
+        warnings.simplefilter("ignore")  # Optuna's, on what few trials can tell
+        server.serve_forever()
     typer.echo("the dashboard has ended")
