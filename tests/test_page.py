@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections import Counter
 from html.parser import HTMLParser
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import get_args
 from urllib.parse import unquote
 
@@ -16,10 +18,11 @@ from figures import check
 from pages import HOSTILE, SCENARIOS, report_of
 
 from autofreeze.phrases import capitalised, printable
-from autofreeze.report.page import assets, leads
+from autofreeze.report.page import assets, figures, leads
 from autofreeze.report.page.blocks import Page, Section
 from autofreeze.report.page.document import SHOWN, page, render, summary_page
 from autofreeze.report.page.figure import Absent, Cell, Figure, Gallery, Picture, Table
+from autofreeze.report.page.figures import classes, confusion
 from autofreeze.report.page.palette import DARK, LIGHT
 from autofreeze.report.page.sections import BADGES, sections
 from autofreeze.report.report import Report
@@ -169,7 +172,11 @@ def test_every_figure_table_and_reason_is_on_the_page(scenario, parsed):
             assert " ".join(printable(block.alt).split()) in text
         if isinstance(block, Absent):
             assert " ".join(printable(block.reason).split()) in text
-    assert len(shown) + sum(isinstance(block, Absent) for block in blocks) >= 15
+    drawn_or_not = {block.id for block in blocks if isinstance(block, Figure | Absent)}
+    modules = [import_module(f"{figures.__name__}.{one.name}") for one in iter_modules(figures.__path__)]
+    assert len(modules) == 15
+    of_images = {classes.ID, confusion.ID} if report.result.kind == "own" else set()
+    assert drawn_or_not >= {module.ID for module in modules} - of_images
 
 
 def test_figures_are_told_in_words_and_need_no_colour_of_their_own(parsed):

@@ -42,7 +42,7 @@
     const axis = {
       automargin: true, gridcolor: colours["token:grid"], linecolor: colours["token:muted"],
       zerolinecolor: colours["token:grid"], tickcolor: colours["token:muted"],
-      title: { standoff: 8 },
+      title: { standoff: 8, font: { size: narrow ? 11 : 13 } },
     };
     return {
       font: { family: fonts, size: narrow ? 11 : 13, color: colours["token:ink"] },

@@ -142,12 +142,16 @@ def _mattered(report: Report) -> Iterator[Block]:
 
 
 def _stability(report: Report) -> Iterator[Block]:
-    found_there = report.stability
+    found_there, figure = report.stability, unstable.figure(report)
     told = lines(found_there)
     if told:
         told.append(drift_line(found_there.beginnings))
-        yield Bullets(lines=tuple(f"{capitalised(line)}." for line in told if line))
-    yield unstable.figure(report)
+    said = tuple(f"{capitalised(line)}." for line in told if line)
+    if isinstance(figure, Absent):
+        said = tuple(line for line in said if line != figure.reason)
+    if said:
+        yield Bullets(lines=said)
+    yield figure
     yield from _unless_absent(unstable.table(report))
     grid = map_grid(found_there.instabilities, intervals=True)
     if grid is not None:
@@ -159,6 +163,9 @@ def _stability(report: Report) -> Iterator[Block]:
 
 
 def _mistakes(report: Report) -> Iterator[Block]:
+    if is_own(report.result.data):
+        yield Prose(text="Nobody knows the classes and examples of a training of one's own.")
+        return
     yield classes.figure(report)
     yield from _unless_absent(classes.table(report))
     yield confusion.figure(report)
@@ -170,9 +177,6 @@ def _search(report: Report) -> Iterator[Block]:
     result = report.result
     yield progress.figure(report)
     yield endings.figure(report)
-    table = tables.ends_table(result)
-    if table is not None:
-        yield table
     yield savings.figure(report)
     yield Prose(text=f"{capitalised(cost_line(result))}.")
     if result.plan is not None:

@@ -1,6 +1,5 @@
 """Tables of the page that belong to no figure."""
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ from autofreeze.report.page.figure import Absent, Cell, Table
 from autofreeze.report.report import Report
 from autofreeze.report.stability import Grid
 from autofreeze.report.words import spans
-from autofreeze.results import Ending, StudyResult, TrialResult
+from autofreeze.results import StudyResult, TrialResult
 from autofreeze.scale import figure
 from autofreeze.schedule import Schedule, format_rate
 
@@ -52,15 +51,6 @@ def front_table(report: Report) -> Table | Absent:
         "schedule", f"{scale.metric} in the search", "on fresh seeds", "work of a run", "× full", "allowed",
     )  # fmt: skip
     return Table(id="front-table", title=title, headings=headings, rows=tuple(rows), left=(0, 5))
-
-
-def ends_table(result: StudyResult) -> Table | None:
-    """Count trials by how they ended."""
-    counts = Counter(trial.ending for trial in result.trials)
-    rows = [(Cell(text=one.value), _number(f"{counts[one]:,}", counts[one])) for one in Ending if counts[one]]
-    if not rows:
-        return None
-    return Table(id="ends-table", title="Trials by end", headings=("ended", "trials"), rows=tuple(rows))
 
 
 def grid_table(grid: Grid, id: str) -> Table:
