@@ -1,5 +1,6 @@
 """``autofreeze demo``: a search that needs no data, no weights and no network."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -30,4 +31,5 @@ def demo(
     show(shown.search, console)
     console.print(render(shown.contenders))
     typer.echo(f"kept in {out}; the best schedule: {out / 'best.yaml'}")
+    typer.echo(f"the report in a browser: autofreeze report {shlex.quote(str(out / 'search'))} --open")
     typer.echo("on your own images:  autofreeze search DATA --model mobilenetv2_100")
