@@ -14,7 +14,7 @@ MOST = 5
 """Schedules of an unconfirmed search whose curves are kept, the best ones, baselines aside."""
 
 
-class CurvePoint(Value):
+class LearningPoint(Value):
     """One epoch."""
 
     epochs_done: float
@@ -37,7 +37,7 @@ class LearningCurve(Value):
     fresh: int | None
     """Number of the fresh seed; None of a run of the search."""
 
-    points: tuple[CurvePoint, ...]
+    points: tuple[LearningPoint, ...]
 
 
 def trials_shown(result: StudyResult) -> tuple[TrialResult, ...]:
@@ -101,8 +101,8 @@ def _of_trial(record: EpochRecord, trial: TrialResult) -> EpochRecord:
     return record if trial.member is None or not record.members else record.members[trial.member]
 
 
-def _point(record: EpochRecord, scale: Scale) -> CurvePoint:
-    return CurvePoint(
+def _point(record: EpochRecord, scale: Scale) -> LearningPoint:
+    return LearningPoint(
         epochs_done=record.epochs_done,
         train_loss=_finite(record.train_loss),
         val_loss=_finite(record.val_loss),

@@ -111,9 +111,14 @@ Ends = dict[tuple[int, int], EpochRecord]
 """The same of last records alone."""
 
 
-def read_records(path: Path) -> Curves:
-    """Read every record of the search in a run folder: (trial, fold) -> its epochs in order."""
-    return _read(path, "fold")
+def read_records(path: Path, trials: Collection[int] | None = None) -> Curves:
+    """Read the records of the search in a run folder: (trial, fold) -> its epochs in order.
+
+    Args:
+        path: The run folder.
+        trials: Numbers of those that are read; all when left out.
+    """
+    return _read(path, "fold", trials)
 
 
 def read_fresh_records(path: Path) -> Curves:
@@ -121,12 +126,12 @@ def read_fresh_records(path: Path) -> Curves:
     return _read(path, "fresh")
 
 
-def _read(path: Path, kind: Kind) -> Curves:
+def _read(path: Path, kind: Kind, trials: Collection[int] | None = None) -> Curves:
     """Read the records of the search, which have no fresh seed, or those of the confirmation."""
     curves: Curves = {}
     for entry in entries(path):
         number = _number(entry, kind)
-        if number is None:
+        if number is None or (trials is not None and entry.trial not in trials):
             continue
         curve = curves.setdefault((entry.trial, number), [])
         if entry.epoch == len(curve):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from autofreeze.evidence import Evidence
 from autofreeze.importance import Importance, Importances
-from autofreeze.learning import CurvePoint, LearningCurve
+from autofreeze.learning import LearningCurve, LearningPoint
 from autofreeze.mistakes import Confusion, Mistakes, WrongImage
 from autofreeze.results import Ending, StudyResult, TrialResult, rank
 from autofreeze.savings import Savings
@@ -61,7 +61,7 @@ class MadeEvidence:
             )
             broke = not self.made.losses or (epoch == 2 and trial.number % 5 == 4)
             points.append(
-                CurvePoint(
+                LearningPoint(
                     epochs_done=min(epoch + 1.0, self.made.epochs),
                     train_loss=None if broke else 0.1 + left,
                     val_loss=None if broke else 0.3 + 0.9 * left,

@@ -78,7 +78,7 @@ def space_of(made: Made) -> Space:
     return SpaceSpec.load("default").resolve(made.groups, made.epochs)
 
 
-class _Draw:
+class Draw:
     """Draws from a space as an Optuna trial does, and keeps what was drawn."""
 
     def __init__(self, rng: random.Random) -> None:
@@ -138,7 +138,7 @@ class MadeSearch:
             if name is not None:
                 schedule, params, regime = usual[name], {}, Regime()
             else:
-                draw = _Draw(self.rng)
+                draw = Draw(self.rng)
                 schedule, regime = self.space.suggest(draw)
                 params = draw.params
             trials.append(self._trial(number, schedule, regime, params, name))

@@ -8,7 +8,7 @@ from figures import check
 from pages import SCENARIOS, report_of
 
 from autofreeze.evidence import Evidence
-from autofreeze.learning import CurvePoint, LearningCurve
+from autofreeze.learning import LearningCurve, LearningPoint
 from autofreeze.report.page.changes import changes_of
 from autofreeze.report.page.figure import Absent
 from autofreeze.report.page.figures import curves
@@ -21,7 +21,7 @@ def with_curves(report, made):
 
 def curve(trial, values, *, fresh=None, fold=0, **fields):
     points = tuple(
-        CurvePoint(
+        LearningPoint(
             epochs_done=epoch + 1.0,
             **{"train_loss": 0.5, "val_loss": 0.6, "train_top1": 0.9, "value": value, **fields},
         )
@@ -192,7 +192,7 @@ def test_few_losses_far_above_the_others_do_not_press_them_together():
     report = report_of("full")
 
     def run(trial, first):
-        points = [CurvePoint(epochs_done=1.0, train_loss=first, val_loss=first, train_top1=0.5, value=0.5)]
+        points = [LearningPoint(epochs_done=1.0, train_loss=first, val_loss=first, train_top1=0.5, value=0.5)]
         return LearningCurve(
             trial=trial, fold=0, fresh=None, points=(*points, *curve(trial, [0.6] * 10).points[1:])
         )

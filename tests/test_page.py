@@ -209,6 +209,15 @@ def test_the_badge_says_how_sure_the_verdict_is_and_no_more(name, badge):
     assert (shown == "badge partly-better") == (name == "full")
 
 
+def test_a_confirmation_that_was_cut_short_after_a_look_is_not_called_one():
+    report = report_of("full")
+    found = report.result.confirmation.model_copy(update={"cut_short": "interrupted"})
+    cut = report.result.model_copy(update={"confirmation": found})
+    parsed = Parsed(page(Report(cut, report.evidence)).replace(assets.plotly(), ""))
+    assert "confirmation not concluded" in parsed.texts
+    assert not any("confirmed" in text for text in parsed.texts if text in BADGES.values())
+
+
 def test_only_what_beats_all_others_is_called_better_without_more():
     report = report_of("full")
     found = report.result.confirmation

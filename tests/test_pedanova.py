@@ -4,6 +4,7 @@ import math
 import random
 
 import pytest
+from made_search import Draw
 
 from autofreeze.pedanova import FEWEST, importances_of
 from autofreeze.results import Ending
@@ -25,28 +26,6 @@ SPACE = space_of(
     warmup_epochs: {low: 0, high: 3}
     """
 )
-
-
-class Draw:
-    """A trial of a random sampler."""
-
-    def __init__(self, rng):
-        self.rng, self.params = rng, {}
-
-    def suggest_float(self, name, low, high, *, step=None, log=False):
-        if step:
-            value = low + step * self.rng.randrange(round((high - low) / step) + 1)
-        elif log:
-            value = math.exp(self.rng.uniform(math.log(low), math.log(high)))
-        else:
-            value = self.rng.uniform(low, high)
-        return self.params.setdefault(name, value)
-
-    def suggest_int(self, name, low, high, *, step=1, log=False):
-        return self.params.setdefault(name, self.rng.randrange(low, high + 1, step))
-
-    def suggest_categorical(self, name, choices):
-        return self.params.setdefault(name, self.rng.choice(list(choices)))
 
 
 @pytest.fixture

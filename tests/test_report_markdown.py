@@ -17,6 +17,7 @@ from autofreeze.regime import Regime
 from autofreeze.report.drawing import BLOCKS, FROZEN, STEPS_PER_EPOCH, draw
 from autofreeze.report.files import folder_of, read_any, read_report, write_report, write_summary
 from autofreeze.report.markdown import bullets, escape, page, schedule_table, table
+from autofreeze.report.report import Report
 from autofreeze.report.summary import show_summary
 from autofreeze.results import UNDER_WAY, DatasetOutcome, Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.schedule import Phase, Schedule, format_rate
@@ -77,7 +78,7 @@ def tables(text):
 
 
 def test_the_page_tells_the_verdict_the_schedule_the_baselines_and_the_trials():
-    text = page(result(PROBE, FULL, BEST))
+    text = page(Report(result(PROBE, FULL, BEST)))
     assert "**Best schedule found (unconfirmed): train the head alone for 1.5 epochs, then " in text
     schedule, compared, ended = tables(text)
     assert schedule == [
@@ -195,7 +196,7 @@ def test_the_report_is_read_back_equal(tmp_path):
 
 
 def test_a_report_of_a_search_under_way_says_how_far_it_is_and_one_without_a_best_says_so():
-    text = page(result(FULL, cut_short=UNDER_WAY))
+    text = page(Report(result(FULL, cut_short=UNDER_WAY)))
     assert "*Under way: 1 of 9 trials so far; one that was killed goes on with --resume.*" in text
     assert "**No trial was completed, so there is no best schedule**" in text
     assert "autofreeze train" not in text
@@ -204,7 +205,7 @@ def test_a_report_of_a_search_under_way_says_how_far_it_is_and_one_without_a_bes
 def test_a_log_loss_is_shown_as_itself_and_leads_by_being_lower():
     better, worse = (trial(n, STEPWISE, value=value, baseline=name) for n, value, name in (
         (0, 0.7408182206817179, None), (1, 0.6065306597126334, "full")))  # fmt: skip
-    compared = tables(page(result(better, worse, metric="log_loss")))[1]
+    compared = tables(page(Report(result(better, worse, metric="log_loss"))))[1]
     assert [row[1:3] for row in compared[1:]] == [["0.300", ""], ["0.500", "+0.200 nat"]]
 
 

@@ -11,6 +11,7 @@ from autofreeze import recipes
 from autofreeze.job import Thaw
 from autofreeze.report import markdown
 from autofreeze.report.files import read_report, write_report
+from autofreeze.report.report import Report
 from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid, stability_of
 from autofreeze.report.terminal import show
 from autofreeze.results import Ending
@@ -207,7 +208,7 @@ def test_the_drift_is_told_for_both_sides(search):
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_terminal_keeps_to_its_width_and_shows_the_same_as_markdown_and_json(search, width, tmp_path):
     with_gradients(search).add(4, reason=SPIKE).add(1, rate=0.2, warmup=1, reason=NAN)
-    text, page = shown(search.result, width), markdown.page(search.result)
+    text, page = shown(search.result, width), markdown.page(Report(search.result))
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     flat, flat_page = (" ".join(re.sub(r"\\", "", one).split()) for one in (text, page))

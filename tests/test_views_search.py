@@ -12,6 +12,7 @@ from autofreeze.export.run import export_run
 from autofreeze.measures import tell_views
 from autofreeze.report import terminal
 from autofreeze.report.markdown import escape, page
+from autofreeze.report.report import Report
 from autofreeze.report.training import summary
 from autofreeze.retraining import train
 from autofreeze.searchoptions import SearchOptions
@@ -104,7 +105,7 @@ def told(result):
     console = Console(width=1000, file=io.StringIO())
     terminal.show(result, console)
     assert line in console.file.getvalue()
-    assert escape(line) in page(result)
+    assert escape(line) in page(Report(result))
     return line
 
 

@@ -57,8 +57,7 @@ def export_run(run_folder: str | Path, *, trial: int | None = None) -> NativeFil
 
 def _native_of(run_folder: Path, result: StudyResult, trial: int | None) -> NativeFile:
     chosen = _choose(result, trial)
-    origin = chosen.same_as if chosen.same_as is not None else chosen.number
-    records = read_records(run_folder).get((origin, 0), [])
+    records = read_records(run_folder, {chosen.origin}).get((chosen.origin, 0), [])
     own = curves_of({0: records}, chosen.member)[0]
     curve = curve_of(own)
     if result.kind == "own":

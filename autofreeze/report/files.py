@@ -23,7 +23,7 @@ def write_report(result: StudyResult, folder: Path, evidence: Evidence | None = 
     """Write the report into a run folder: the whole result, what follows from it, and what it rests on."""
     report = Report(result, evidence or Evidence())
     _write_data(folder, report.document())
-    write_text(folder / TEXT, markdown.page(result))
+    write_text(folder / TEXT, markdown.page(report))
     write_text(folder / PAGE, document.page(report))
     return folder / REPORT
 

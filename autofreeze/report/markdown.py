@@ -7,12 +7,13 @@ from urllib.parse import quote
 
 from autofreeze.figures import error_of, shown_value
 from autofreeze.phrases import capitalised, duration
-from autofreeze.report.comparison import Compared, compare
+from autofreeze.report.comparison import Compared
 from autofreeze.report.drawing import draw
 from autofreeze.report.owntraining import is_own, work_figure
 from autofreeze.report.placing import placing_lines
 from autofreeze.report.plan import expected_line
-from autofreeze.report.stability import drift_line, gradient_grid, lines, map_grid, stability_of
+from autofreeze.report.report import Report
+from autofreeze.report.stability import Stability, drift_line, gradient_grid, lines, map_grid
 from autofreeze.report.summary import over, unconfirmed_lines
 from autofreeze.report.telling import answer_lines, fresh_cells, note_lines, test_lines
 from autofreeze.report.using import use_of, use_of_all
@@ -34,22 +35,22 @@ from autofreeze.report.words import (
 from autofreeze.results import Ending, StudyResult, SummaryResult, TrialResult
 from autofreeze.scale import figure
 from autofreeze.schedule import Schedule, format_rate
-from autofreeze.verdict import Verdict, verdict_of
+from autofreeze.verdict import Verdict
 
 DRAWING_WIDTH = 76
 
 
-def page(result: StudyResult) -> str:
+def page(report: Report) -> str:
     """Write the report of a search on one data set."""
-    verdict = verdict_of(result)
+    result, verdict = report.result, report.verdict
     parts = [
         f"# {escape(title(result))}",
         f"**{escape(capitalised(verdict.headline))}**",
         *_standing(result),
     ]
     if result.best is not None:
-        parts += _best(result, result.best, verdict)
-    parts += _stability(result)
+        parts += _best(report, result.best)
+    parts += _stability(report.stability)
     parts += _trials(result)
     parts += _data(result)
     parts += [
@@ -75,10 +76,10 @@ def _standing(result: StudyResult) -> list[str]:
     return [f"*{escape(capitalised(line))}.*"] if line else []
 
 
-def _best(result: StudyResult, best: TrialResult, verdict: Verdict) -> list[str]:
+def _best(report: Report, best: TrialResult) -> list[str]:
+    result, verdict, rows = report.result, report.verdict, report.compared
     shown, error = shown_value(result.scale, best), error_of(result, best)
     in_search = f"{escape(capitalised(certainty(result.scale, best, shown, error)))}. "
-    rows = compare(result)
     fresh = any(row.confirmed for row in rows)
     return [
         ("" if verdict.standing == "confirmed" else in_search) + escape(verdict.basis),
@@ -177,8 +178,7 @@ def _comparison(result: StudyResult, compared: Sequence[Compared]) -> str:
     return table(headings, rows, left=(0, 5))
 
 
-def _stability(result: StudyResult) -> list[str]:
-    found = stability_of(result)
+def _stability(found: Stability) -> list[str]:
     told = lines(found)
     if not told:
         return []

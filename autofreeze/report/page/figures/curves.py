@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from autofreeze.figures import name_of_trial
-from autofreeze.learning import CurvePoint, LearningCurve
+from autofreeze.learning import LearningCurve, LearningPoint
 from autofreeze.phrases import counted, listed, printable
 from autofreeze.report.page.changes import changes_of
 from autofreeze.report.page.figure import Absent, Figure, Trace, label
@@ -36,7 +36,7 @@ UNKNOWN = "The report is of a version that kept no curves, or was written withou
 
 LOSS, LOSS_TITLE = "loss", "loss, nats (less is better)"
 
-Read = Callable[[CurvePoint], float | None]
+Read = Callable[[LearningPoint], float | None]
 
 
 def figure(report: Report) -> Figure | Absent:
@@ -86,7 +86,7 @@ class _Column:
     validation: Read
     training: Read
 
-    def tells(self, point: CurvePoint) -> bool:
+    def tells(self, point: LearningPoint) -> bool:
         """Whether an epoch has a value of it."""
         return _finite(self.validation(point)) is not None or _finite(self.training(point)) is not None
 
