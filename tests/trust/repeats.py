@@ -1,0 +1,5 @@
+"""To come."""
+
+from trust.check import Check
+
+CHECKS: tuple[Check, ...] = ()
