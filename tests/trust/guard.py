@@ -2,8 +2,8 @@
 
 An audit hook (PEP 578) sees every file that is opened for writing, made, moved or removed, every process that
 is started and every socket that is connected. In a child process ``watched/sitecustomize.py`` sets the
-hook, from two environment variables: ``TRUST_WRITABLE``, folders parted by ``os.pathsep``, and ``TRUST_LOG``, a file to
-which violations are appended.
+hook, from two environment variables: ``TRUST_WRITABLE``, folders parted by ``os.pathsep``, and
+``TRUST_LOG``, a file to which violations are appended.
 """
 
 import contextlib
