@@ -57,7 +57,7 @@ def read_runs(folders: Sequence[str | Path]) -> tuple[list[NamedRun], list[str]]
         runs += found
     problems += _named_twice(runs)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))  # a folder named twice has its problem once
     return runs, absent
 
 
