@@ -1,7 +1,5 @@
 """Rolling checkpoints of running trials, and the model files that training leaves."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from torch import nn
 
 from autofreeze.binding import Columns
 from autofreeze.errors import ConfigError
+from autofreeze.wholefile import written_whole
 
 
 def save_checkpoint(
@@ -47,15 +46,8 @@ def save_checkpoint(
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain data whole: an older file stays until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            torch.save(state, stream)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with written_whole(path, to_disk=False) as stream:
+        torch.save(state, stream)
 
 
 def load_checkpoint(

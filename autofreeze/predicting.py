@@ -1,11 +1,11 @@
 """Predicting by a trained model: from a file and images to the probability of each class."""
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, TextIO, get_args
 
@@ -26,6 +26,7 @@ from autofreeze.sources.unlabelled import Unlabelled, list_unlabelled
 from autofreeze.steps import autocast
 from autofreeze.task import DeviceName
 from autofreeze.trial import pick_device
+from autofreeze.wholefile import written_whole
 
 BATCH = 64
 """Images in one forward pass, unless told otherwise."""
@@ -275,19 +276,11 @@ def _opened(out: Path | TextIO) -> Iterator[TextIO]:
 @contextmanager
 def _whole(out: Path) -> Iterator[TextIO]:
     """Open a neighbour of a file, renamed into place when the block has ended well."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    except OSError as error:
-        raise ConfigError(f"cannot be written: {error.strerror or error}", where=str(out)) from None
-    part = Path(temporary)
-    try:
-        with open(handle, "w", **_AS_TEXT) as stream:  # noqa: PTH123 - it is no path
-            yield stream
-            stream.flush()
-            os.fsync(handle)
-        part.chmod(0o644)
-        part.replace(out)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(written_whole(out))
+        except OSError as error:
+            raise ConfigError(f"cannot be written: {error.strerror or error}", where=str(out)) from None
+        words = TextIOWrapper(stream, **_AS_TEXT)
+        yield words
+        words.detach()
