@@ -166,7 +166,7 @@ def read_ends(path: Path, trials: Collection[int], kind: Kind) -> Ends:
 
 
 def repair(file: Path) -> None:
-    """Cut off a torn last line, which a killed writer leaves, and keep it aside.
+    """Cut off a torn last line, which a killed writer leaves, and keep it aside, behind earlier ones.
 
     A line torn in an Optuna journal would make the study unreadable after the next append.
     """
@@ -176,7 +176,8 @@ def repair(file: Path) -> None:
     end = data.rfind(b"\n") + 1
     if end == len(data):
         return
-    file.with_name(f"{file.name}.torn").write_bytes(data[end:])
+    with file.with_name(f"{file.name}.torn").open("ab") as aside:
+        aside.write(data[end:] + b"\n")
     with file.open("r+b") as stream:
         stream.truncate(end)
         os.fsync(stream.fileno())

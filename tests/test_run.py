@@ -158,10 +158,23 @@ def test_a_torn_last_line_is_cut_off_and_kept_aside(folder, made_up, torn):
         run.append(job, made_up.curve(job)[2])
     assert read_records(folder)[0, 0] == made_up.curve(job)
     for name, tail in tails.items():
-        assert (folder / f"{name}.torn").read_bytes() == tail
+        assert (folder / f"{name}.torn").read_bytes() == tail + b"\n"
         assert (folder / name).read_bytes().startswith(good[name])
     with RunFolder(folder, IDENTITY, resume=True) as run:
         assert run.study.user_attrs == {"before": 1, "after": 2}
+
+
+def test_a_second_torn_line_is_kept_behind_the_first(folder):
+    file = folder / "records.jsonl"
+    for piece in ("first", "second"):
+        with RunFolder(folder, IDENTITY, resume=file.exists()):
+            pass
+        with file.open("a") as stream:
+            stream.write(piece)
+    with RunFolder(folder, IDENTITY, resume=True):
+        pass
+    assert file.read_text() == ""
+    assert (folder / "records.jsonl.torn").read_text() == "first\nsecond\n"
 
 
 def test_a_torn_last_line_hinders_nobody_who_only_reads(folder, made_up):
