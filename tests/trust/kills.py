@@ -1,20 +1,26 @@
 """``kill -9`` of commands at random instants, by the clock and between two changes to files."""
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 from trust import studies
 from trust.check import Check, Effort, Outcome
-from trust.commands import Place
+from trust.commands import Ended, Place
 from trust.victims import Instant, Victims
 
 SEARCH = (
     "--model", "test_resnet", "--from-scratch", "--image-size", 32, "--device", "cpu", "--threads", 1,
     "--epochs", 2, "--space", "quick", "--folds", 2,
 )  # fmt: skip
+MODEL = "model.safetensors"
 APPENDED = ("study.journal", "records.jsonl", "study.journal.torn", "records.jsonl.torn")
+
+
+FEW = 5
+"""Kills up to which a check takes a smaller task."""
 
 
 def _instants(rng: random.Random, seconds: float, changes: int) -> Iterator[Instant]:
@@ -156,7 +162,8 @@ class _Chain:
 def kill_filling(effort: Effort) -> Outcome:
     """Kill a search while it surveys, decodes and computes features; each entry with a note must be whole."""
     rng = effort.rng
-    victims = Victims(Place(effort.folder).fill((60, 60, 60)))
+    counts = (20, 20, 20) if effort.times <= FEW else (60, 60, 60)
+    victims = Victims(Place(effort.folder).fill(counts))
     told = ("search", victims.place.data, *SEARCH, "--trials", 1, "--confirm", 0)
     whole, log = effort.folder / "whole", effort.folder / "changes.log"
     first, _ = victims.run(*told, "--out", whole, log=log)
@@ -166,7 +173,7 @@ def kill_filling(effort: Effort) -> Outcome:
     kills, recovery, round_ = 0, list[float](), 0
     while kills < effort.times:
         cache, history = effort.folder / f"cache-{round_}", list[str]()
-        for _ in range(3):
+        for _ in range(min(3, effort.times)):
             at = next(instants)
             out = effort.folder / f"run-{round_}-{len(history)}"
             ended, _ = victims.run(*told, "--out", out, at=at, cache=cache)
@@ -212,11 +219,19 @@ def _untrue_entries(cache: Path, filled: dict[str, str]) -> list[str]:
 # What is made of a study
 
 
+def _searched(effort: Effort, victims: Victims, run: Path) -> Ended:
+    """Make a study to begin with."""
+    trials = 1 if effort.times <= FEW else 4
+    data = victims.place.data
+    ended, _ = victims.run("search", data, *SEARCH, "--trials", trials, "--confirm", 0, "--out", run)
+    return ended
+
+
 def kill_report(effort: Effort) -> Outcome:
     """Kill ``report --open`` while it writes the page; the page is whole or missing, and then the same."""
     place = Place(effort.folder, {"BROWSER": "true"}).fill((14, 14, 14))
     victims, run = Victims(place), effort.folder / "run"
-    search, _ = victims.run("search", place.data, *SEARCH, "--trials", 4, "--confirm", 0, "--out", run)
+    search = _searched(effort, victims, run)
     told, page = ("report", run, "--open"), run / "report.html"
     return _kill_writing(effort, victims, told, (page,), search.complaints(), clean=())
 
@@ -225,7 +240,7 @@ def kill_export(effort: Effort) -> Outcome:
     """Kill ``export`` to YAML and to Python; its file is whole or missing, and then the same."""
     place = Place(effort.folder).fill((14, 14, 14))
     victims, run, out = Victims(place), effort.folder / "run", effort.folder / "out"
-    search, _ = victims.run("search", place.data, *SEARCH, "--trials", 4, "--confirm", 0, "--out", run)
+    search = _searched(effort, victims, run)
     file = out / "best.yaml"
     told = ("export", run, "-o", file, "--force")
     return _kill_writing(effort, victims, told, (file,), search.complaints(), clean=(out,))
@@ -281,13 +296,13 @@ def kill_train(effort: Effort) -> Outcome:
     """Kill ``train`` again and again until it ends; the model must be the undisturbed one to the bit."""
     place = Place(effort.folder).fill((14, 14, 14))
     victims, run, file = Victims(place), effort.folder / "run", effort.folder / "best.yaml"
-    search, _ = victims.run("search", place.data, *SEARCH, "--trials", 4, "--confirm", 0, "--out", run)
+    search = _searched(effort, victims, run)
     export, _ = victims.run("export", run, "-o", file)
     told = ("train", file, place.data, "--threads", 1, "--epochs", 12)
     whole, log = effort.folder / "whole", effort.folder / "changes.log"
     first, _ = victims.run(*told, "--out", whole, log=log)
     wrong = [*search.complaints(), *export.complaints(), *first.complaints()]
-    expected = {path.name: path.read_bytes() for path in whole.iterdir()}
+    expected = _models_in(whole)
     instants = _instants(effort.rng, 0.5 * first.seconds, len(_log_of(effort.folder)) // 2)
     kills, recovery, number = 0, list[float](), 0
     while kills < effort.times:
@@ -295,26 +310,36 @@ def kill_train(effort: Effort) -> Outcome:
         number += 1
         while ended is None or ended.killed:
             at = next(instants) if kills < effort.times else None
-            force = ["--force"] if (out / "model.safetensors").exists() else []
+            force = ["--force"] if (out / MODEL).exists() else []
             ended, seconds = victims.run(*told, "--out", out, *force, at=at)
             if ended.killed:
                 kills += 1
                 history.append(f"killed {at}")
             elif history:
                 recovery.append(seconds or ended.seconds)
-            model = out / "model.safetensors"
-            if model.exists() and model.read_bytes() != expected[model.name]:
-                wrong.append(f"{history}: the model is torn, or another one")
-            if model.exists() and not model.with_suffix(".json").exists():
-                wrong.append(f"{history}: a model without its JSON")
+            there = _models_in(out)
+            if MODEL in there and there != {**there, **expected}:
+                wrong.append(f"{history}: the model is torn, another one, or without its JSON")
         wrong += [f"{history}: {one}" for one in ended.complaints()]
-        found = {path.name: path.read_bytes() for path in out.iterdir()}
+        found = _models_in(out)
         wrong += [
             f"{history}: {name} is missing, another one, or left behind"
             for name in sorted({*found, *expected})
             if found.get(name) != expected.get(name)
         ]
     return Outcome(tried=kills, wrong=wrong, recovery=recovery, note=f"{number} trainings of 12 epochs")
+
+
+def _models_in(folder: Path) -> dict[str, object]:
+    """Give what is in every file; the metadata of safetensors lie in any order, so their header is read."""
+    found: dict[str, object] = {}
+    for path in folder.iterdir() if folder.exists() else ():
+        data = path.read_bytes()
+        found[path.name] = data
+        if path.name == MODEL:
+            end = 8 + int.from_bytes(data[:8], "little")
+            found[path.name] = (json.loads(data[8:end]), data[end:])
+    return found
 
 
 # Ways of writing
@@ -325,9 +350,10 @@ def watch_writes(effort: Effort) -> Outcome:
     place = Place(effort.folder, {"BROWSER": "true"}).fill((14, 14, 14))
     victims, run, file = Victims(place), effort.folder / "run", effort.folder / "best.yaml"
     log = effort.folder / "changes.log"
+    confirm = 0 if effort.times <= 100 else 6
     commands: tuple[tuple[object, ...], ...] = (
-        ("search", place.data, *SEARCH, "--trials", 5, "--confirm", 6, "--out", run),
-        ("search", place.data, *SEARCH, "--trials", 6, "--confirm", 6, "--out", run, "--resume"),
+        ("search", place.data, *SEARCH, "--trials", 2, "--confirm", confirm, "--out", run),
+        ("search", place.data, *SEARCH, "--trials", 3, "--confirm", confirm, "--out", run, "--resume"),
         ("report", run, "--open"),
         ("export", run, "-o", file),
         ("train", file, place.data, "--out", effort.folder / "model"),
@@ -360,18 +386,18 @@ def watch_writes(effort: Effort) -> Outcome:
 
 
 def _confirmed(effort: Effort) -> Outcome:
-    return kill_searches(effort, sampler="qmc", confirm=6, trials=8)
+    return kill_searches(effort, sampler="qmc", confirm=6, trials=3 if effort.times <= FEW else 8)
 
 
 def _by_tpe(effort: Effort) -> Outcome:
-    return kill_searches(effort, sampler="tpe", confirm=0, trials=12)
+    return kill_searches(effort, sampler="tpe", confirm=0, trials=3 if effort.times <= FEW else 12)
 
 
 CHECKS: tuple[Check, ...] = (
     Check(
         name="kill-search",
         fault="`kill -9` of a search with confirmation and test split, last lines torn, then `--resume`",
-        run=_confirmed, quick=2, long=36,
+        run=_confirmed, quick=1, long=36,
     ),
     Check(
         name="kill-search-tpe",
@@ -381,7 +407,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         name="kill-filling",
         fault="`kill -9` while images are decoded and features computed, then the same search",
-        run=kill_filling, quick=3, long=30,
+        run=kill_filling, quick=1, long=30,
     ),
     Check(
         name="kill-report", fault="`kill -9` of `report --open`, then again", run=kill_report,
@@ -394,6 +420,6 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="kill-writes", fault="every change to a file by search, report, export and train",
-        run=watch_writes, quick=100, long=100,
+        run=watch_writes, quick=100, long=500,
     ),
 )  # fmt: skip

@@ -185,7 +185,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="soak-own", fault="a thousand trials of nothing but the search in one process", run=_own,
-        quick=60, long=1000,
+        quick=40, long=1000,
     ),
 )  # fmt: skip
 

@@ -12,11 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 
 from trust.commands import Ended, Place
 from trust.guard import CHANGES, WRITING
 
+TESTS = str(Path(__file__).parents[1])
 PATIENCE = 240.0
 """Seconds within which a command must have ended on a busy machine."""
 
@@ -98,6 +100,14 @@ class Victims:
         self.place = place
         self._server = multiprocessing.get_context("forkserver")
         self._server.set_forkserver_preload(["trust.loaded"])
+        before = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (TESTS, before)))  # the server's own sys.path
+        try:
+            forkserver.ensure_running()
+        finally:
+            del os.environ["PYTHONPATH"]
+            if before is not None:
+                os.environ["PYTHONPATH"] = before
 
     def run(
         self,
