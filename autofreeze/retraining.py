@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import torch
 
@@ -19,6 +20,7 @@ from autofreeze.job import EpochRecord
 from autofreeze.mapping import map_groups as mapped
 from autofreeze.mapping import mapping_words
 from autofreeze.modelfile import NAME, save_model
+from autofreeze.pulse import LOCK
 from autofreeze.regime import Regime
 from autofreeze.results import TrainResult, curve_of, follows
 from autofreeze.schedule import Schedule
@@ -91,33 +93,34 @@ def train(
     if problems:
         raise ConfigError(problems)
     _make(folder)
-    bench = Workbench.open(settings, progress=preparing)
-    if test and not len(bench.dataset.test):
-        raise ConfigError(f"{data} has no test split to read; leave out --test")
-    schedule, lines = _schedule(native, bench, epochs, map_groups)
-    run = _Run(bench, schedule, native.regime.for_training, _split(bench, full_data), native.seed)
-    say = tell or _silent
-    for line in lines:
-        say(line)
-    if full_data:
-        say(f"training on all {len(run.split.train):,} images that are not of the test split")
-    checkpoint = folder / CHECKPOINT
-    with _writing(folder):
-        records, model = _train(run, checkpoint, force, on_epoch, on_step, say)
-        if records[-1].diverged:
+    with _alone(folder, force):
+        bench = Workbench.open(settings, progress=preparing)
+        if test and not len(bench.dataset.test):
+            raise ConfigError(f"{data} has no test split to read; leave out --test")
+        schedule, lines = _schedule(native, bench, epochs, map_groups)
+        run = _Run(bench, schedule, native.regime.for_training, _split(bench, full_data), native.seed)
+        say = tell or _silent
+        for line in lines:
+            say(line)
+        if full_data:
+            say(f"training on all {len(run.split.train):,} images that are not of the test split")
+        checkpoint = folder / CHECKPOINT
+        with _writing(folder):
+            records, model = _train(run, checkpoint, force, on_epoch, on_step, say)
+            if records[-1].diverged:
+                checkpoint.unlink(missing_ok=True)
+                raise TrainingError(f"the training broke off: {records[-1].diverged}; no model was saved")
+            save_model(
+                model,
+                folder / NAME,
+                architecture=_architecture(settings.model),
+                classes=bench.dataset.classes,
+                preprocessing=bench.backbone.preprocessing,
+                options=bench.backbone.options,
+            )
             checkpoint.unlink(missing_ok=True)
-            raise TrainingError(f"the training broke off: {records[-1].diverged}; no model was saved")
-        save_model(
-            model,
-            folder / NAME,
-            architecture=_architecture(settings.model),
-            classes=bench.dataset.classes,
-            preprocessing=bench.backbone.preprocessing,
-            options=bench.backbone.options,
-        )
-        checkpoint.unlink(missing_ok=True)
-    value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
-    return _result(run, native, records, folder / NAME, full_data, value, reads)
+        value, reads = _read_test(bench, model, str(file)) if test else (None, 0)
+        return _result(run, native, records, folder / NAME, full_data, value, reads)
 
 
 # What was given
@@ -182,6 +185,28 @@ def _make(folder: Path) -> None:
         raise ConfigError(
             f"cannot be written to ({error.strerror or error}); choose another --out", where=str(folder)
         ) from None
+
+
+@contextmanager
+def _alone(folder: Path, force: bool) -> Iterator[None]:
+    """Keep other trainings out of the folder; what one has left since it was looked at counts.
+
+    Raises:
+        ConfigError: Another training is using it, or has ended in it meanwhile.
+    """
+    lock = filelock.FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(
+            "another training is using this folder; wait for it, or choose another --out", where=str(folder)
+        ) from None
+    try:
+        if problems := _folder_problems(folder, force):
+            raise ConfigError(problems)
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

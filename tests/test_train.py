@@ -23,6 +23,7 @@ from autofreeze.display import Display
 from autofreeze.errors import AutofreezeError, ConfigError, InputError
 from autofreeze.export.native import NativeFile
 from autofreeze.export.searchresult import SearchResult
+from autofreeze.pulse import LOCK
 from autofreeze.report.training import line_of, summary
 from autofreeze.retraining import _Telling, train
 from autofreeze.stability import Watch
@@ -270,7 +271,7 @@ def test_a_training_broken_off_within_an_epoch_goes_on_to_the_same_bits(
 ):
     with pytest.raises(Broken):
         train(file, split_folders, out=tmp_path / "out", on_step=breaking_at(step))
-    left = [path.name for path in (tmp_path / "out").glob("*")]
+    left = [path.name for path in (tmp_path / "out").iterdir() if path.name != LOCK]
     assert left == ([] if step < STEPS else ["training.pt"])
     lines = []
     result = train(file, split_folders, out=tmp_path / "out", tell=lines.append)
@@ -388,7 +389,7 @@ def test_force_replaces_a_model_only_when_the_new_one_is_whole(file, trained, sp
     assert (out / "model.safetensors").read_bytes() == before
     result = train(file, split_folders, out=out, force=True, epochs=3)
     assert not same_bits(result, trained)
-    assert {path.name for path in out.iterdir()} == {"model.safetensors", "model.json"}
+    assert {path.name for path in out.iterdir()} == {"model.safetensors", "model.json", LOCK}
 
 
 def test_a_disk_that_is_full_is_told_and_what_was_trained_is_not_lost(file, trained, split_folders, tmp_path):
@@ -399,7 +400,7 @@ def test_a_disk_that_is_full_is_told_and_what_was_trained_is_not_lost(file, trai
             train(file, split_folders, out=tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    left = [path.name for path in (tmp_path / "out").iterdir()]
+    left = [path.name for path in (tmp_path / "out").iterdir() if path.name != LOCK]
     assert left == ["training.pt"]
     assert same_bits(train(file, split_folders, out=tmp_path / "out"), trained)
 
@@ -409,6 +410,33 @@ def test_a_folder_that_cannot_be_made_is_told_before_anything_is_opened(file, tm
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="choose another --out"):
         train(file, "/nowhere", out=tmp_path / place)
+
+
+def test_a_second_training_in_a_folder_is_refused_and_the_first_one_goes_on(file, split_folders, tmp_path):
+    refused = []
+
+    def begin_another(step, steps):
+        if step == 2:
+            with pytest.raises(ConfigError) as told:
+                train(file, split_folders, out=tmp_path / "out", force=True)
+            refused.append(str(told.value))
+
+    result = train(file, split_folders, out=tmp_path / "out", on_step=begin_another)
+    assert refused == [
+        f"{tmp_path / 'out'}: another training is using this folder; wait for it, or choose another --out"
+    ]
+    assert same_bits(result, train(file, split_folders, out=tmp_path / "alone"))
+
+
+def test_what_another_training_left_while_the_command_was_read_is_not_overwritten(
+    file, trained, split_folders, tmp_path, monkeypatch
+):
+    def made_late(folder):
+        shutil.copytree(trained.model_path.parent, folder)
+
+    monkeypatch.setattr(retraining, "_make", made_late)
+    with pytest.raises(ConfigError, match=r"model\.safetensors exists already"):
+        train(file, split_folders, out=tmp_path / "out")
 
 
 def test_a_json_of_somebody_elses_is_not_overwritten(file, split_folders, tmp_path):
