@@ -67,7 +67,7 @@ class SearchOptions:
         if self.seconds is not None and not self.seconds > 0:
             problems.append(f"time: got {self.seconds:g} s; must be above zero")
         if self.epochs is not None and not 0 < self.epochs <= LONGEST:
-            problems.append(f"epochs: got {self.epochs:g}; must be above zero")
+            problems.append(f"epochs: got {self.epochs:g}; must be above zero, and {LONGEST:,.0f} at most")
         if self.sampler not in SAMPLERS:
             problems.append(
                 f"sampler: {self.sampler!r} is unknown{did_you_mean(self.sampler, list(SAMPLERS))}"

@@ -39,8 +39,8 @@ def ended(made_up):
 
 
 def test_scores_and_names_are_kept_to_the_bit():
-    reading = read_epoch({"scores": [0.1, 2e300, -1], "ids": ["a", "b", 7]})
-    assert unpack_scores(pack(reading.scores)).tolist() == [0.1, 2e300, -1]
+    reading = read_epoch({"scores": [0.1, 2e99, -1], "ids": ["a", "b", 7]})
+    assert unpack_scores(pack(reading.scores)).tolist() == [0.1, 2e99, -1]
     assert unpack_ids(pack(reading.ids)).tolist() == reading.ids.tolist()
     assert len({*reading.ids.tolist()}) == 3
 
@@ -164,3 +164,15 @@ def test_plain_numbers_have_no_unit_and_shares_have_points():
     assert MORE.figure(123.456, 2.5) == "123.5 ± 2.5"
     assert share.figure(0.81, 0.02) == "0.810 ± 0.020"
     assert MORE.lead_span(-0.5, 12.0) == "-0.5 to +12.0"
+
+
+# What is yielded
+
+
+@pytest.mark.parametrize("huge", [1.1e100, -1e308, np.finfo(np.float64).max])
+@pytest.mark.parametrize("place", ["value", "val_loss", "train_loss", "scores"])
+def test_a_number_whose_squares_could_not_be_summed_counts_as_infinite(huge, place):
+    fields = {"value": 0.5, place: huge} if place != "scores" else {"scores": [0.5, huge, -huge]}
+    assert read_epoch(fields).trouble.startswith("non-finite")
+    largest = {"value": 0.5, place: 1e100} if place != "scores" else {"scores": [1e100, -1e100]}
+    assert not read_epoch(largest).trouble

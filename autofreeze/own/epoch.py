@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from autofreeze.errors import TrainingError
 from autofreeze.values import did_you_mean
 
+LARGEST = 1e100
+"""A number beyond it, of either sign, counts as infinite: squares and sums of what is smaller are numbers."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
     """What one epoch gave. Either ``value`` or ``scores`` is needed; the rest helps where it is known."""
 
     value: float | None = None
-    """What the training is judged by, on examples that it does not train on; any number. The mean of the
-    scores where those are given."""
+    """What the training is judged by, on examples that it does not train on; any number up to 1e100. The
+    mean of the scores where those are given."""
 
     scores: Sequence[float] | None = None
     """The same by example, in an order that does not change, where the value is their mean: such as 1 for
@@ -90,7 +93,7 @@ def read_epoch(given: object) -> Reading:
         if given.ids is not None:
             raise TrainingError("fit yielded ids without scores; give a score for each, or leave ids out")
         return Reading(told, None, None, train_loss, val_loss)
-    mean = float(scores.mean())
+    mean = float(scores.mean()) if np.isfinite(scores).all() else math.nan
     if told is not None and not math.isfinite(told):
         mean = told
     elif told is not None and not math.isclose(told, mean, rel_tol=1e-4, abs_tol=1e-6):
@@ -106,7 +109,8 @@ def _number(what: str, given: object) -> float:
     """Read one number; arrays and tensors of a single one count."""
     if not isinstance(given, bool | str | bytes) and given is not None:
         try:
-            return float(_on_host(given))
+            number = float(_on_host(given))
+            return number if abs(number) <= LARGEST or math.isnan(number) else math.copysign(math.inf, number)
         except (TypeError, ValueError, RuntimeError):
             pass
     raise TrainingError(
@@ -124,7 +128,7 @@ def _numbers(given: object) -> NDArray[np.float64]:
         raise TrainingError(
             f"fit yielded scores: {_short(given)}; must be numbers, one for each example that is scored"
         )
-    return scores
+    return np.where(np.abs(scores) > LARGEST, np.copysign(np.inf, scores), scores)
 
 
 def _hashes(given: Sequence[str | int], n: int) -> NDArray[np.int64]:
