@@ -1,7 +1,7 @@
-"""Numbers at the edge: images that say nothing, classes of too few, rates without measure, values that are none.
+"""Numbers at the edge: images that say nothing, classes of too few, rates without measure.
 
-Each case is a whole command, run in this process. It must end with a report in which no trial's value is anything
-but a number, or with a message and the status that goes with it.
+Each case is a whole command, run in this process. It must end with a report in which every trial's value is a
+number, or with a message and the status that goes with it.
 """
 
 import contextlib
