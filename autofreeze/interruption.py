@@ -20,7 +20,7 @@ class Interruption:
 
 @contextmanager
 def watch_for_interruption(tell: Callable[[str], None] | None = None) -> Iterator[Interruption]:
-    """Turn the first SIGINT or SIGTERM into a request; leave the second SIGINT as ``KeyboardInterrupt``.
+    """Turn the first SIGINT, SIGTERM or SIGHUP into a request; the second SIGINT is a ``KeyboardInterrupt``.
 
     Only the main thread can watch signals; elsewhere nothing is watched.
 
@@ -39,7 +39,11 @@ def watch_for_interruption(tell: Callable[[str], None] | None = None) -> Iterato
         if tell:
             tell("stopping after this epoch; press Ctrl-C again to stop at once")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # A terminal that is closed; nohup has it ignored, and so it stays.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in numbers}
     try:
         yield interruption
     finally:

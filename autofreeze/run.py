@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -131,7 +131,12 @@ class RunFolder:
         )
 
     def together(self) -> AbstractContextManager[None]:
-        """Have what the study writes within a block reach the disk at the block's end, in one go."""
+        """Have what the study writes within a block reach the disk at the block's end, in one go.
+
+        Raises:
+            RunFolderError: The folder was removed or renamed.
+        """
+        self._refuse_gone()
         return self._journal.together()
 
     def append(self, job: Job, record: EpochRecord, *, at: float | None = None, where: str = "") -> None:
@@ -143,9 +148,21 @@ class RunFolder:
             at: When that epoch ended, in seconds since 1970; now when left out.
             where: Name of the place; see ``Recorded.where``.
         """
+        self._refuse_gone()
         self._records.write(line_of(job, record, time.time() if at is None else at, where))
         self._records.flush()
         os.fsync(self._records.fileno())
+
+    def _refuse_gone(self) -> None:
+        """Refuse to go on where the folder is another one than when it was opened, or none.
+
+        Raises:
+            RunFolderError: It was removed or renamed; what has been written is not where it was.
+        """
+        with suppress(OSError):
+            if os.path.samestat((self.path / RECORDS).stat(), os.fstat(self._records.fileno())):
+                return
+        raise gone(self.path)
 
     def checkpoint(self, job: Job) -> Path:
         """Where the rolling checkpoint of a job lies."""
@@ -158,14 +175,25 @@ class RunFolder:
 
     def close(self) -> None:
         """Let the folder go."""
-        self._records.close()
-        self._lock.release()
+        try:
+            with suppress(OSError):  # the disk is full: whoever wrote has been told
+                self._records.close()
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def gone(path: Path) -> RunFolderError:
+    """Say that a run folder is no longer where it was."""
+    return RunFolderError(
+        "was removed or renamed while the search ran; put it back and go on with --resume, or begin anew",
+        where=str(path),
+    )
 
 
 def check_usable(path: Path, *, resume: bool) -> None:

@@ -16,6 +16,7 @@ from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.eventlog import EventLog
 from autofreeze.executing import Workplace, workplace
 from autofreeze.executors.protocol import Executor
+from autofreeze.faults import told
 from autofreeze.gathering import gather
 from autofreeze.phrases import counted
 from autofreeze.plan import Plan
@@ -23,7 +24,7 @@ from autofreeze.provenance import versions
 from autofreeze.regime import Regime
 from autofreeze.report.files import read_report, write_report
 from autofreeze.results import UNDER_WAY, StudyResult, TrialResult, ended_trials
-from autofreeze.run import RunFolder, check_same_study, check_usable
+from autofreeze.run import RunFolder, check_same_study, check_usable, gone
 from autofreeze.schedule import Schedule
 from autofreeze.searchoptions import LONGEST, Decided
 from autofreeze.seeds import derive
@@ -176,8 +177,11 @@ class SearchSession:
                     if not should_stop():
                         self._confirm(folder, study, watcher, seconds, should_stop)
             except (AutofreezeError, KeyboardInterrupt) as error:
-                self._write(study.results, reason_of(error))
+                with suppress(OSError, RunFolderError):  # what broke it off may keep this from being written
+                    self._write(study.results, reason_of(error))
                 raise
+            except OSError as error:
+                raise told(error, after="then go on with --resume", where=str(self.out)) from error
             found = self._confirmation
             watcher.ends(cut_short or should_stop() or (found.cut_short if found else ""))
             return self._write(study.results, cut_short or should_stop())
@@ -350,7 +354,13 @@ class SearchSession:
         }
 
     def _write(self, trials: tuple[TrialResult, ...], cut_short: str) -> StudyResult:
-        """Write the report as things stand."""
+        """Write the report as things stand.
+
+        Raises:
+            RunFolderError: The run folder was removed or renamed: a report alone could not be resumed.
+        """
+        if not (self.out / "run.json").exists():
+            raise gone(self.out)
         began = time.monotonic()
         result = self._collect(trials, cut_short)
         write_report(result, self.out, gather(result, self.out, self.subject, self.space))

@@ -1,6 +1,7 @@
 """The run folder: who may write to it, what it holds, how it is mended."""
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -247,3 +248,18 @@ def test_records_are_json_lines(folder, made_up):
         run.append(job, made_up.record(job, 0))
     (line,) = (folder / "records.jsonl").read_text().splitlines()
     assert json.loads(line)["trial"] == 0
+
+
+@pytest.mark.parametrize("harm", ["removed", "renamed", "made anew"])
+def test_a_folder_that_is_gone_takes_no_further_record_and_is_not_made_again(folder, made_up, harm):
+    with RunFolder(folder, IDENTITY) as run:
+        folder.rename(folder.with_name("away"))
+        if harm == "removed":
+            shutil.rmtree(folder.with_name("away"))
+        if harm == "made anew":
+            folder.mkdir()
+        with pytest.raises(RunFolderError, match="removed or renamed while the search ran"):
+            run.append(made_up.job(0), made_up.curve(made_up.job(0))[0])
+        with pytest.raises(RunFolderError, match="--resume"), run.together():
+            pass
+        assert not list(folder.glob("*"))

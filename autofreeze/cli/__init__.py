@@ -1,7 +1,9 @@
 """The command line: arguments in, exit status out. It decides nothing, and imports torch only to train."""
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Annotated
 
@@ -52,26 +54,56 @@ def _version(
         raise typer.Exit
 
 
+BROKEN_PIPE = 141
+"""As a shell tells a program that was ended by SIGPIPE."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit status: 0 done, 1 failed, 2 what was given is wrong, 130 interrupted.
+        The exit status: 0 done, 1 failed, 2 what was given is wrong, 130 interrupted, 141 nobody reads.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files are shown on any terminal
     try:
-        app(args=list(argv) if argv is not None else None)
+        try:
+            app(args=list(argv) if argv is not None else None)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # not at Python's end: there nobody can tell that it failed
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except AutofreezeError as error:
-        from autofreeze.phrases import printable
-
-        told = "\n".join(printable(line) for line in str(error).split("\n"))
-        typer.echo(f"autofreeze: {told}", err=True)
+        _say(str(error))
         return error.exit_status
+    except BrokenPipeError:  # who reads has seen enough
+        _drop_output()
+        return BROKEN_PIPE
+    except OSError as error:
+        from autofreeze.faults import told
+
+        _drop_output()
+        _say(str(told(error)))
+        return 1
     except KeyboardInterrupt:
-        typer.echo("autofreeze: interrupted", err=True)
+        _say("interrupted")
         return 130
     return 0
+
+
+def _say(text: str) -> None:
+    """Tell what went wrong, where that can be told."""
+    from autofreeze.phrases import printable
+
+    with suppress(OSError):
+        typer.echo("autofreeze: " + "\n".join(map(printable, text.split("\n"))), err=True)
+
+
+def _drop_output() -> None:
+    """Keep Python from writing once more, at its end, what could not be written."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

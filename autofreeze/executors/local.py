@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from autofreeze.errors import AutofreezeError
 from autofreeze.executors.protocol import Event, Failed, Finished, Recorded
 from autofreeze.executors.watchdog import Stuck, Watchdog
+from autofreeze.faults import fault_in, told
 from autofreeze.job import EpochRecord, Job
 
 Runner = Callable[[Job], Iterator[EpochRecord]]
@@ -21,6 +22,8 @@ class _Running:
 
 class LocalExecutor:
     """Runs the job that was submitted first, an epoch at each :meth:`next_event`.
+
+    A fault of the machine, such as a full disk, is no outcome of a job either, and goes through as well.
 
     Args:
         runner: Runs a job, such as ``trial.run`` on a workbench.
@@ -66,6 +69,8 @@ class LocalExecutor:
             self.stop(job)
             if isinstance(error, self._raises):
                 raise
+            if (fault := fault_in(error)) is not None:
+                raise told(fault, after="then go on with --resume") from error
             return Failed(job, _in_one_line(error), traceback.format_exc())
         if record is None:
             self.stop(job)

@@ -1,0 +1,56 @@
+"""Faults of the machine: no room, no memory, no handles. They are nobody's result, and end a search."""
+
+import errno
+
+from autofreeze.errors import AutofreezeError
+
+_MAKE_ROOM = "make room on that disk"
+_MORE_HANDLES = "allow more open files (ulimit -n)"
+_WAYS_OUT = {
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.EIO: "look whether that disk is sound",
+    errno.EROFS: "make that folder writable",
+    errno.EACCES: "make that folder writable",
+    errno.EPERM: "make that folder writable",
+    errno.ENOENT: "see whether a file or folder was removed meanwhile",
+    errno.EMFILE: _MORE_HANDLES,
+    errno.ENFILE: _MORE_HANDLES,
+    errno.ENOMEM: "free memory",
+    errno.EAGAIN: "free memory, or allow more processes (ulimit -u)",
+}
+OF_THE_MACHINE = _WAYS_OUT.keys() - {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EAGAIN}
+
+
+def fault_in(error: BaseException) -> OSError | None:
+    """Find the fault of the machine that an error comes from; None where it comes from none.
+
+    Libraries put errors of their own before it: torch.save tells that its file has another length than it
+    thought, and the reason is behind that.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in OF_THE_MACHINE:
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def told(error: OSError, *, after: str = "", where: str = "") -> AutofreezeError:
+    """Tell an error of the system in plain words: what, where, and the way out.
+
+    Args:
+        error: What the system said.
+        after: What to do when the way out has been taken.
+        where: What could not be used, if the error does not name it.
+    """
+    named = error.filename if error.filename2 is None else error.filename2
+    if isinstance(named, bytes):
+        named = named.decode(errors="backslashreplace")
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    way_out = _WAYS_OUT.get(error.errno or 0, "")
+    return AutofreezeError(
+        "; ".join(filter(None, (reason, ", ".join(filter(None, (way_out, after)))))),
+        where=str(named) if isinstance(named, str) else where,
+    )
