@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from autofreeze.errors import RunFolderError
 from autofreeze.job import EpochRecord, Job
+from autofreeze.values import Value
 
 RECORDS = "records.jsonl"
 
@@ -49,6 +51,11 @@ class Entry:
     epoch: int
     line: str
 
+    number: int
+    """Of the line, counted from 1."""
+
+    file: Path
+
     @property
     def seconds(self) -> float:
         """As in the record."""
@@ -62,8 +69,23 @@ class Entry:
         return _LAST in self.line
 
     def record(self) -> EpochRecord:
-        """Read the rest."""
-        return EpochRecord.model_validate(json.loads(self.line)["record"])
+        """Read the rest.
+
+        Raises:
+            RunFolderError: The line is damaged.
+        """
+        try:
+            return EpochRecord.model_validate(json.loads(self.line)["record"])
+        except (ValueError, KeyError, TypeError, RecursionError):  # a ValidationError is a ValueError
+            raise damaged(self.file, self.number) from None
+
+
+def damaged(file: Path, line: int) -> RunFolderError:
+    """Say that a line of the records cannot be read."""
+    return RunFolderError(
+        f"line {line} is damaged; put a copy of the file in its place, or begin anew with another --out",
+        where=str(file),
+    )
 
 
 _BEGINNING = re.compile(
@@ -79,22 +101,44 @@ def entries(path: Path) -> Iterator[Entry]:
 
     Lines are read no further than needed. A torn last line, which a search leaves that is killed or is
     writing at this moment, is passed over.
+
+    Raises:
+        RunFolderError: A whole line is damaged.
     """
     file = path / RECORDS
     if not file.exists():
         return
-    with file.open(encoding="utf-8", newline="\n") as stream:
-        for line in stream:
+    # What is no UTF-8 becomes what no line of ours holds: the line is told, not the byte.
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as stream:
+        for number, line in enumerate(stream, start=1):
             if line.endswith("\n"):
-                yield _entry(line)
+                try:
+                    entry = _entry(line, number, file)
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    raise damaged(file, number) from None
+                yield entry
 
 
-def _entry(line: str) -> Entry:
+class _Whole(Value):
+    """A line as any program may write it."""
+
+    trial: int
+    fold: int
+    fresh: int | None = None
+    at: float | None = None
+    where: str = ""
+    epoch: int
+
+
+def _entry(line: str, number: int, file: Path) -> Entry:
+    if not line.isascii():
+        line.encode()  # a ValueError where it is no UTF-8
     found = _BEGINNING.match(line)
     if found is None:  # written by somebody else
         whole = json.loads(line)
-        given = {name: whole.get(name) for name in ("trial", "fold", "fresh", "at")}
-        return Entry(**given, where=whole.get("where", ""), epoch=whole["record"]["epoch"], line=line)
+        given = {name: whole[name] for name in ("trial", "fold", "fresh", "at", "where") if name in whole}
+        read = _Whole(**given, epoch=whole["record"]["epoch"])
+        return Entry(**dict(read), line=line, number=number, file=file)
     trial, fold, fresh, at, where, epoch = found.groups()
     return Entry(
         int(trial),
@@ -104,6 +148,8 @@ def _entry(line: str) -> Entry:
         "" if where is None else json.loads(where),
         int(epoch),
         line,
+        number,
+        file,
     )
 
 
@@ -133,9 +179,9 @@ def _read(path: Path, kind: Kind, trials: Collection[int] | None = None) -> Curv
         number = _number(entry, kind)
         if number is None or (trials is not None and entry.trial not in trials):
             continue
-        curve = curves.setdefault((entry.trial, number), [])
-        if entry.epoch == len(curve):
-            curve.append(entry.record())
+        run = (entry.trial, number)
+        if entry.epoch == len(curves.get(run, ())):
+            curves.setdefault(run, []).append(entry.record())
     return curves
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from autofreeze.errors import RunFolderError
 from autofreeze.records import RECORDS, entries, line_of, read_fresh_records, read_records
 
 PLACES = ("", "node-a", 'a "quoted" \\ place', 'two\nlines, "seconds":9,', "\u2028\u202eplace")
@@ -78,3 +79,33 @@ def test_when_and_where_a_run_was_trained_makes_no_difference_to_its_curve(tmp_p
         lines = [line_of(job, record, at, where) for record in made_up.curve(job)]
         (tmp_path / name / RECORDS).write_text("".join(lines))
     assert read_records(tmp_path / "one") == read_records(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"record"', b'"recor'),
+        (b'"trial"', b'"tria"'),
+        (b'{"trial"', b'[{"trial"'),
+        (b'"comparable":', b'"comparable":"",'),
+        (b'"seconds"', b'"second\xff"'),
+        (b'"trial":', b'"trial":null,"x":'),
+    ],
+)
+def test_a_damaged_line_is_told_by_its_number(tmp_path, made_up, old, new):
+    job = made_up.job()
+    line = line_of(job, made_up.record(job, 0), 1.0).encode()
+    assert line.replace(old, new) != line
+    (tmp_path / RECORDS).write_bytes(line + line.replace(old, new))
+
+    with pytest.raises(RunFolderError, match=r"records.jsonl: line 2 is damaged; put a copy"):
+        [entry.record() for entry in entries(tmp_path)]
+
+
+def test_a_run_whose_first_epoch_is_missing_has_no_records(tmp_path, made_up):
+    job = made_up.job()
+    line = line_of(job, made_up.record(job, 0), 1.0)
+    assert '"epoch":0,' in line
+    (tmp_path / RECORDS).write_text(line.replace('"epoch":0,', '"epoch":1,'), encoding="utf-8")
+
+    assert read_records(tmp_path) == {}
