@@ -11,6 +11,7 @@ from autofreeze import api, retraining
 from autofreeze.errors import ConfigError, RunFolderError, TrainingError
 from autofreeze.export.native import NativeFile
 from autofreeze.export.run import export_run
+from autofreeze.pulse import LOCK
 from autofreeze.schedule import Schedule
 from autofreeze.values import digest_of
 
@@ -53,7 +54,7 @@ def test_training_by_the_file_gives_the_same_curve(file, split_folders, tmp_path
     assert result.same_curve is True
     assert result.curve == result.expected
     assert len(told) == 2
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "model.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "model.json", LOCK}
 
 
 def test_timm_loads_the_model_and_gives_equal_logits(file, split_folders, tmp_path, monkeypatch):
@@ -111,7 +112,7 @@ def test_a_training_that_diverges_leaves_no_model(searched, split_folders, tmp_p
     file = changed(searched, tmp_path / "wild.yaml", schedule=wild)
     with pytest.raises(TrainingError, match=r"non-finite .*no model was saved"):
         retraining.train(file, split_folders, out=tmp_path / "out")
-    assert not list((tmp_path / "out").iterdir())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK]
 
 
 def test_other_images_give_no_verdict_on_the_curve(file, write_images, tmp_path):
