@@ -32,6 +32,8 @@ class Sight:
     """What was seen of a process."""
 
     at: float
+    """Seconds of processor time that it has used."""
+
     trials: int
     memory: int
     """Bytes resident."""
@@ -117,12 +119,15 @@ def _look(process: int, trials: int) -> Sight | None:
     """Look at a process; None where its search has not begun, or it has ended."""
     proc = Path(f"/proc/{process}")
     try:
+        # Behind the name, which is in brackets: the eleventh and twelfth are its own time.
+        used = (proc / "stat").read_text().rpartition(")")[2].split()
+        at = (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
         memory = int((proc / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         handles = len(list((proc / "fd").iterdir()))
         threads = len(list((proc / "task").iterdir()))
     except (OSError, IndexError):
         return None
-    return Sight(time.monotonic(), trials, memory, handles, threads) if trials and memory else None
+    return Sight(at, trials, memory, handles, threads) if trials and memory else None
 
 
 def soak(effort: Effort, *, kind: str) -> Outcome:
@@ -150,12 +155,12 @@ def soak(effort: Effort, *, kind: str) -> Outcome:
             wrong.append(f"{name}: {most} in the end, {least} before")
     early, late = (_seconds(seen, *share, effort.times) for share in ((0.2, 0.4), (0.8, 1.0)))
     if effort.times >= LONG and late > SLOWER * early:
-        wrong.append(f"a trial takes {late:.3f} s in the end, and {early:.3f} s before")
+        wrong.append(f"a trial takes {late:.3f} s of a core in the end, and {early:.3f} s before")
     handles, threads = (max(getattr(one, name) for one in seen) for name in ("handles", "threads"))
     note = (
         f"memory {before / 2**20:.0f} MiB in the third fifth, {after / 2**20:.0f} MiB in the last; at most "
-        f"{handles} handles, {threads} threads; a trial takes {1000 * early:.0f} ms in the second fifth, "
-        f"{1000 * late:.0f} ms in the last"
+        f"{handles} handles, {threads} threads; a trial takes {1000 * early:.0f} ms of a core in the second "
+        f"fifth, {1000 * late:.0f} ms in the last"
     )
     return Outcome(tried=len(found), lost=lost, wrong=wrong, note=note)
 
@@ -165,7 +170,7 @@ def _within(seen: list[Sight], low: float, high: float, trials: int) -> list[Sig
 
 
 def _seconds(seen: list[Sight], low: float, high: float, trials: int) -> float:
-    """Seconds between two trials, over a part of them."""
+    """Seconds of processor time for each trial, over a part of them."""
     part = _within(seen, low, high, trials)
     return (part[-1].at - part[0].at) / max(part[-1].trials - part[0].trials, 1)
 
