@@ -29,6 +29,9 @@ from autofreeze.wholefile import written_whole
 MAX_BYTES = 1_000_000
 """Larger than any schedule or space that a person wrote."""
 
+MAX_DEPTH = 50
+"""Mappings and lists within each other: ruamel takes minutes over a hundred thousand."""
+
 NEXT_LINE = "\x85"
 """A line break to YAML, which ruamel escapes in double quotes alone."""
 
@@ -78,9 +81,11 @@ def read_yaml(path: str | Path) -> Document:
 def parse_yaml(text: str, *, where: str = "") -> Document:
     """Parse YAML text; see :func:`read_yaml`."""
     try:
-        events = list(YAML(typ="rt").parse(text))
+        events = _events(text)
         faults = _tagged_lines(events) or _repeated_lines(events)
         loaded = None if faults else YAML(typ="rt").load(text)
+    except ConfigError as error:
+        raise ConfigError(error.problems, where=where) from None
     except DuplicateKeyError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"line {line}: {str(error.problem).split(' with value')[0]}", where=where) from None
@@ -93,6 +98,29 @@ def parse_yaml(text: str, *, where: str = "") -> Document:
     if faults:
         raise ConfigError(faults, where=where)
     return Document(_plain(loaded), dict(_lines(loaded, ())))
+
+
+def _events(text: str) -> list[Event]:
+    """Parse as far as it is not nested too deeply.
+
+    Raises:
+        ConfigError: It is.
+        YAMLError: It is no YAML.
+    """
+    found: list[Event] = []
+    depth = 0
+    for event in YAML(typ="rt").parse(text):
+        found.append(event)
+        if isinstance(event, SequenceStartEvent | MappingStartEvent):
+            depth += 1
+        elif isinstance(event, SequenceEndEvent | MappingEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            line = event.start_mark.line + 1
+            raise ConfigError(
+                f"line {line}: mappings and lists are nested over {MAX_DEPTH} deep; flatten them"
+            )
+    return found
 
 
 def _tagged_lines(events: Sequence[Event]) -> list[str]:

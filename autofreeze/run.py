@@ -125,10 +125,18 @@ class RunFolder:
             stale.unlink(missing_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._journal = Journal(journal)
-        storage = JournalStorage(self._journal)
-        return optuna.create_study(
-            study_name=STUDY_NAME, storage=storage, direction="maximize", load_if_exists=True
-        )
+        try:
+            storage = JournalStorage(self._journal)
+            return optuna.create_study(
+                study_name=STUDY_NAME, storage=storage, direction="maximize", load_if_exists=True
+            )
+        except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+            # Optuna takes each line as it finds it: what it stumbles over is damaged, whatever it says.
+            raise RunFolderError(
+                f"is damaged ({type(error).__name__}: {error}); put a copy of the file in its place, or begin "
+                "anew with another --out",
+                where=str(journal),
+            ) from None
 
     def together(self) -> AbstractContextManager[None]:
         """Have what the study writes within a block reach the disk at the block's end, in one go.

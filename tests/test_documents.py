@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autofreeze.documents import MAX_BYTES, parse_yaml, read_yaml, to_yaml, write_text, write_yaml
+from autofreeze.documents import MAX_BYTES, MAX_DEPTH, parse_yaml, read_yaml, to_yaml, write_text, write_yaml
 from autofreeze.errors import ConfigError
 
 LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -169,3 +169,17 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         write_text(path, "new \ud800")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]  # noqa: PTH208 - hidden files too, by name
+
+
+@pytest.mark.parametrize(
+    "text", ["a:\n  b: " + "[" * 100_000, "a:\n  " + "- " * 100_000, "a:\n  " + "{a: " * 100_000]
+)
+def test_what_is_nested_too_deeply_is_refused_before_it_takes_minutes(text):
+    with pytest.raises(
+        ConfigError, match=f"deep.yaml: line 2: mappings and lists are nested over {MAX_DEPTH} deep"
+    ):
+        parse_yaml(text, where="deep.yaml")
+
+
+def test_what_is_nested_as_deeply_as_allowed_is_read():
+    assert parse_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH).data is not None

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from autofreeze.errors import ConfigError
+from autofreeze.errors import ConfigError, RunFolderError
 from autofreeze.export.native import NativeFile, native_file
 from autofreeze.records import read_records
-from autofreeze.report.files import folder_of, read_report
+from autofreeze.report.files import REPORT, folder_of, read_report
 from autofreeze.results import Ending, StudyResult, TrialResult, curve_of, ended_trials
 from autofreeze.scoring import curves_of
 from autofreeze.values import digest_of
@@ -63,7 +63,18 @@ def _native_of(run_folder: Path, result: StudyResult, trial: int | None) -> Nati
     if result.kind == "own":
         shown = [point.model_copy(update={"value": result.scale.shown(point.value)}) for point in curve]
         curve = tuple(shown)
-    return native_file(result, chosen, curve, study=_study_of(run_folder))
+    try:
+        return native_file(result, chosen, curve, study=_study_of(run_folder))
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+    ):  # facts of which a report knows no more than that they are facts
+        raise RunFolderError(
+            f"{REPORT} is damaged: it tells nothing of data or backbone that a schedule file could keep; "
+            "put a copy of it in its place",
+            where=str(run_folder),
+        ) from None
 
 
 def _study_of(run_folder: Path) -> str:
