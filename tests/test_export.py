@@ -176,3 +176,15 @@ def test_a_trial_that_does_not_exist_is_told(searched, tmp_path):
         export_run(searched[1], trial=99)
     with pytest.raises(RunFolderError, match="is this the folder of a search"):
         export_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("work_shares", [-7.0]), ("timm_layers", {"head": [-1]}), ("timm_layers", None), ("groups", 3)],
+)
+def test_a_report_whose_facts_are_none_is_refused(searched, tmp_path, name, value):
+    report = json.loads((searched[1] / "report.json").read_text())
+    report["backbone"][name] = value
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(RunFolderError, match="report.json is damaged"):
+        export_run(tmp_path)
