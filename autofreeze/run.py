@@ -131,7 +131,7 @@ class RunFolder:
                 study_name=STUDY_NAME, storage=storage, direction="maximize", load_if_exists=True
             )
         except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
-            # Optuna takes each line as it finds it: what it stumbles over is damaged, whatever it says.
+            # Optuna takes each line as it finds it: what it stumbles over is damaged.
             raise RunFolderError(
                 f"is damaged ({type(error).__name__}: {error}); put a copy of the file in its place, or begin "
                 "anew with another --out",

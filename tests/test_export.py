@@ -186,5 +186,5 @@ def test_a_report_whose_facts_are_none_is_refused(searched, tmp_path, name, valu
     report = json.loads((searched[1] / "report.json").read_text())
     report["backbone"][name] = value
     (tmp_path / "report.json").write_text(json.dumps(report))
-    with pytest.raises(RunFolderError, match="report.json is damaged"):
+    with pytest.raises(RunFolderError, match=r"report\.json is damaged"):
         export_run(tmp_path)
