@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from autofreeze.errors import ConfigError, DataError
+from autofreeze.faults import is_want, told
 from autofreeze.sources import list_source
 from autofreeze.sources.listing import PARTS, Files, Images, Listing, Part, first
 from autofreeze.splits import Indices, hold_out
@@ -206,12 +207,15 @@ def hash_images(listing: Listing, *, progress: Progress | None = None) -> tuple[
 
     Raises:
         DataError: Images cannot be read; they are named.
+        AutofreezeError: The process has no handles left, or no memory for a call.
     """
 
     def attempt(image: int) -> tuple[str, str]:
         try:
             return listing.images.digest(image), ""
         except OSError as error:
+            if is_want(error):
+                raise told(error) from None
             return "", f"{listing.paths[image]}: {error.strerror or error}"
 
     digests: list[str] = []

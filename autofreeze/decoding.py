@@ -34,6 +34,7 @@ import numpy.typing as npt
 import PIL
 from PIL import Image, UnidentifiedImageError, features
 
+from autofreeze.faults import fault_in, is_want, told
 from autofreeze.preprocessing import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
@@ -181,6 +182,10 @@ def decode_in_order(
         open_image: From an image id to an image that is opened, not decoded.
         images: Image ids.
         decode: What to make of each.
+
+    Raises:
+        AutofreezeError: The process has no handles left, or no memory for a call: that says nothing of the
+            images.
     """
 
     def attempt(image: int) -> Result | Unreadable:
@@ -188,6 +193,8 @@ def decode_in_order(
             with open_image(image) as opened:
                 return decode(opened)
         except UNREADABLE as error:
+            if (fault := fault_in(error)) is not None and is_want(fault):
+                raise told(fault) from error  # what is noted of an image stays
             return Unreadable(_reason(error))
 
     threads = os.cpu_count() or 1

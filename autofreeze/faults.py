@@ -22,6 +22,14 @@ _WAYS_OUT = {
 }
 OF_THE_MACHINE = _WAYS_OUT.keys() - {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EAGAIN}
 
+_OF_THE_PROCESS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+def is_want(error: BaseException) -> bool:
+    """Whether an error says what a process wants for, and nothing of the file that it was to read."""
+    fault = fault_in(error)
+    return fault is not None and fault.errno in _OF_THE_PROCESS
+
 
 def fault_in(error: BaseException) -> OSError | None:
     """Find the fault of the machine that an error comes from; None where it comes from none.

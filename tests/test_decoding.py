@@ -1,5 +1,6 @@
 """Every kind of file becomes the pixels that its format says, or a reason why not."""
 
+import errno
 import io
 import os
 import struct
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from autofreeze.decoding import UNREADABLE, Unreadable, decode_in_order, to_rgb
+from autofreeze.errors import AutofreezeError
 
 
 def opened(image: Image.Image, kind: str, **options) -> Image.Image:
@@ -273,3 +275,20 @@ def test_an_error_that_is_no_fault_of_the_file_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         list(decode_in_order(lambda _: Image.new("L", (1, 1)), [0], fail))
     assert ZeroDivisionError not in UNREADABLE
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_process_without_handles_or_memory_makes_no_image_unreadable(number):
+    def opened(_):
+        raise OSError(number, os.strerror(number), "image.png")
+
+    with pytest.raises(AutofreezeError, match=f"image.png: {os.strerror(number).lower()}; "):
+        list(decode_in_order(opened, [0], np.asarray))
+
+
+def test_a_file_on_a_broken_disk_is_unreadable():
+    def opened(_):
+        raise OSError(errno.EIO, "Input/output error", "image.png")
+
+    [found] = decode_in_order(opened, [0], np.asarray)
+    assert isinstance(found, Unreadable)

@@ -88,6 +88,8 @@ def _limits(kind: str, low: int, high: int, says: tuple[str, ...]) -> Callable[[
             ended = _with_limit(place, kind, most, *SEARCH)
             fault = f"{kind} of {most:,}"
             wrong += _judged(ended, fault, 0, 1, 2, says=says)
+            if "repair" in ended.err or "left out" in ended.err:
+                wrong.append(f"{fault}: images are blamed: {ended.err[:800]}")
             ends.append(ended.status)
             recovery.append(_resumed(place, fault, wrong, lost))
             shutil.rmtree(place.root)
