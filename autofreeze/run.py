@@ -8,6 +8,7 @@ every run, ``checkpoints/`` the rolling state of runs under way, ``status.json``
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from autofreeze.documents import write_text
 from autofreeze.errors import RunFolderError
 from autofreeze.job import EpochRecord, Job
 from autofreeze.journal import Journal
+from autofreeze.journalreader import JournalReader
 from autofreeze.records import RECORDS, line_of, repair
 from autofreeze.values import digest_of
 
@@ -124,6 +126,8 @@ class RunFolder:
         for stale in self.path.glob("study.journal.lock*"):
             stale.unlink(missing_ok=True)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        if journal.exists():  # Optuna passes over a damaged last line, and writes behind it
+            deque(JournalReader(journal).read_logs(0), maxlen=0)
         self._journal = Journal(journal)
         try:
             storage = JournalStorage(self._journal)
@@ -133,8 +137,8 @@ class RunFolder:
         except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
             # Optuna takes each line as it finds it: what it stumbles over is damaged.
             raise RunFolderError(
-                f"is damaged ({type(error).__name__}: {error}); put a copy of the file in its place, or begin "
-                "anew with another --out",
+                f"is damaged ({type(error).__name__}: {error}); put a copy of the file in its place, or "
+                "begin anew with another --out",
                 where=str(journal),
             ) from None
 
