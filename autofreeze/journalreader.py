@@ -49,8 +49,12 @@ class JournalReader(BaseJournalBackend):
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
         try:
             entry: dict[str, Any] = json.loads(line)
-        except ValueError:
-            raise RunFolderError(f"line {number + 1} is damaged", where=str(self._path)) from None
+        except (ValueError, RecursionError):
+            raise RunFolderError(
+                f"line {number + 1} is damaged; put a copy of the file in its place, or begin anew "
+                "with another --out",
+                where=str(self._path),
+            ) from None
         return entry
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:  # noqa: ARG002 - a backend's shape

@@ -263,3 +263,22 @@ def test_a_folder_that_is_gone_takes_no_further_record_and_is_not_made_again(fol
         with pytest.raises(RunFolderError, match="--resume"), run.together():
             pass
         assert not list(folder.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"study_name"', b'"study"'),
+        (b'"op_code":', b'"op_code":9'),
+        (b'{"op_code"', b'{"op_code'),
+        (b"auto", b"\xe9"),
+    ],
+)
+def test_a_damaged_journal_is_told_and_left_as_it_is(folder, old, new):
+    RunFolder(folder, IDENTITY).close()
+    journal = folder / "study.journal"
+    damaged = journal.read_bytes().replace(old, new)
+    journal.write_bytes(damaged)
+    with pytest.raises(RunFolderError, match=r"study.journal: .*is damaged.*; put a copy of the file"):
+        RunFolder(folder, IDENTITY, resume=True)
+    assert journal.read_bytes() == damaged
