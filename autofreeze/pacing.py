@@ -255,7 +255,8 @@ class _Measuring:
                     break
         own, walls, steps = np.diff(np.array(marks), axis=0).T
         share = np.clip(steps / walls, 0.0, 1.0)
-        epoch, beside = np.median(own[1:] * share[1:]), np.median(own[1:] * (1 - share[1:]))
+        later = slice(min(1, len(own) - 1), None)  # a run that breaks down at once has its first epoch alone
+        epoch, beside = np.median((own * share)[later]), np.median((own * (1 - share))[later])
         return _Timed(float(epoch) / len(few.train), float(beside), max(float(own[0] - epoch - beside), 0.0))
 
     def _engine(self, few: Examples) -> Engine:

@@ -315,6 +315,16 @@ def test_a_step_costs_more_the_deeper_it_trains_and_the_frozen_part_more_the_hig
     assert pace.run > 0
 
 
+def test_runs_that_break_down_in_their_first_step_are_measured_by_what_there_is(class_folders, tmp_path):
+    bench = Workbench.open(
+        Task(data=str(class_folders), model="test_resnet", from_scratch=True, image_size=32, folds=1,
+             std=(1e-30,) * 3, device="cpu", threads=1, cache_folder=str(tmp_path))
+    )  # fmt: skip
+    pace = measure(bench, Regime()).pace
+    assert all(np.isfinite([border.step, border.epoch]).all() for border in pace.borders)
+    assert np.isfinite(pace.run)
+
+
 def test_a_step_of_everything_needs_its_parameters_four_times_and_what_backward_needs(measured, bench):
     parameters = 4 * sum(group.n_parameters for group in bench.backbone.groups.groups)
     assert measured[0].memory.step_bytes > 4 * parameters
