@@ -278,11 +278,19 @@ def read_about(path: Path) -> dict[str, Any]:
     """
     try:
         about: dict[str, Any] = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"no run folder: run.json cannot be read ({error})", where=str(path)) from None
+    if not isinstance(about, dict):
+        raise RunFolderError("no run folder: run.json holds no object", where=str(path))
     if about.get("schema") != SCHEMA:
         raise RunFolderError(
             f"was written with schema {about.get('schema')}; this version knows {SCHEMA}", where=str(path)
+        )
+    if not isinstance(about.get("identity"), dict) or not isinstance(about.get("created"), str):
+        raise RunFolderError(
+            "run.json is damaged: it does not say what is searched, and since when; put a copy of it in its "
+            "place",
+            where=str(path),
         )
     return about
 

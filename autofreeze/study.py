@@ -14,7 +14,7 @@ from autofreeze.baselines import baseline_quota
 from autofreeze.confirmation import arm_of
 from autofreeze.curves import StudyCurves
 from autofreeze.endings import result_of
-from autofreeze.errors import TrainingError
+from autofreeze.errors import RunFolderError, TrainingError
 from autofreeze.executors.protocol import Event, Executor, Failed, Finished, Recorded, Waiting
 from autofreeze.finalists import BY_ARM, Finalist, choose_finalists
 from autofreeze.frugality import Frugality
@@ -450,5 +450,15 @@ class Study:
 
 
 def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
-    """Read the outcome of an ended trial; it was kept before the trial was told."""
-    return TrialResult.model_validate_json(trial.user_attrs["result"])
+    """Read the outcome of an ended trial; it was kept before the trial was told.
+
+    Raises:
+        RunFolderError: It is damaged.
+    """
+    try:
+        return TrialResult.model_validate_json(trial.user_attrs["result"])
+    except (ValueError, KeyError):
+        raise RunFolderError(
+            f"study.journal: what it keeps of trial {trial.number} is damaged; put a copy of the file in its "
+            "place, or begin anew with another --out"
+        ) from None

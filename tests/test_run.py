@@ -282,3 +282,14 @@ def test_a_damaged_journal_is_told_and_left_as_it_is(folder, old, new):
     with pytest.raises(RunFolderError, match=r"study.journal: .*is damaged.*; put a copy of the file"):
         RunFolder(folder, IDENTITY, resume=True)
     assert journal.read_bytes() == damaged
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "[]", '{"schema": 2}', '{"schema": 2, "created": "x", "identity": []}', "\xe9", "{"],
+)
+def test_a_run_file_that_is_damaged_is_refused(folder, text):
+    RunFolder(folder, IDENTITY).close()
+    (folder / "run.json").write_text(text, encoding="latin-1")
+    with pytest.raises(RunFolderError, match=r"run\.json"):
+        RunFolder(folder, IDENTITY, resume=True)

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from autofreeze import metrics
 from autofreeze.baselines import baselines
 from autofreeze.confirmation import arm_of
-from autofreeze.errors import TrainingError
+from autofreeze.errors import RunFolderError, TrainingError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.replay import ReplayExecutor
 from autofreeze.imagescoring import ImageScoring
@@ -808,6 +808,15 @@ def test_a_search_killed_at_any_write_goes_on_as_if_it_had_not(open_study, mixed
     assert_survives(open_study, monkeypatch, mixed, write, after, expected, n, **given)
 
 
+@pytest.mark.parametrize("write", range(60, 110, 7))
+def test_a_search_by_a_sequence_killed_at_any_write_goes_on_as_if_it_had_not(
+    open_study, mixed, monkeypatch, write
+):
+    n, given = 10, {"sampler": "qmc", "epochs": 2.0}
+    expected = unbroken(open_study, mixed, n, **given)
+    assert_survives(open_study, monkeypatch, mixed, write, True, expected, n, **given)
+
+
 def checkpointing(folder, runner):
     """A runner that leaves a rolling checkpoint, as training does."""
 
@@ -1190,3 +1199,15 @@ def test_a_search_from_before_there_were_sweeps_goes_on(swept, open_study, made_
     assert study.results[: len(before)] == before
     assert not study.results[running.number].members
     assert len(study.results) == 12
+
+
+def test_a_result_that_the_journal_keeps_damaged_is_told(open_study):
+    folder, study, _ = open_study()
+    begin(study, 2)
+    folder.close()
+    journal = folder.path / "study.journal"
+    kept = journal.read_text(encoding="utf-8")
+    assert '\\"ending\\"' in kept
+    journal.write_text(kept.replace('\\"ending\\"', '\\"endin\\"'), encoding="utf-8")
+    with pytest.raises(RunFolderError, match=r"study\.journal: what it keeps of trial 0 is damaged"):
+        open_study(resume=True)

@@ -82,7 +82,7 @@ def _study_of(run_folder: Path) -> str:
     try:
         about = json.loads((run_folder / "run.json").read_text(encoding="utf-8"))
         return digest_of(about["identity"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

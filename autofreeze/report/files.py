@@ -93,7 +93,7 @@ def read_whole(folder: str | Path) -> Report | SummaryResult:
     except OSError as error:
         reason = f"no {REPORT} ({error.strerror}); is this the folder of a search?"
         raise RunFolderError(reason, where=str(folder)) from None
-    except (ValueError, AttributeError, ValidationError):
+    except (ValueError, AttributeError, RecursionError, ValidationError):
         raise RunFolderError(f"{REPORT} is damaged or from another version", where=str(folder)) from None
 
 

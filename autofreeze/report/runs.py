@@ -25,7 +25,7 @@ class NamedRun:
         try:
             about = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
             return str(about["created"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return ""
 
 
