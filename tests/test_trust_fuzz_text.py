@@ -1,0 +1,36 @@
+"""Text that was changed at random is read or refused in plain words, and a study that was cut goes on."""
+
+from pathlib import Path
+
+import pytest
+from trust import fuzz_text
+from trust.check import Effort
+
+
+@pytest.mark.parametrize("check", fuzz_text.CHECKS, ids=str)
+def test_hostile_text_is_read_or_refused_in_plain_words(check, tmp_path):
+    check.try_few(tmp_path)
+
+
+def break_down():
+    raise KeyError("x")
+
+
+def write_elsewhere():
+    Path("elsewhere").write_text("x", encoding="utf-8")
+
+
+@pytest.mark.parametrize("act", [break_down, write_elsewhere, lambda: bytearray(8 << 30)])
+def test_what_is_neither_read_nor_refused_would_be_seen(tmp_path, monkeypatch, act):
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.chdir(tmp_path)
+    finds = fuzz_text.Finds()
+    finds.attempt("a file", "text", act, own)
+    assert finds.outcome().wrong
+
+
+def test_a_study_that_goes_on_to_other_values_would_be_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz_text, "values", id)
+    found = fuzz_text.fuzz_journals(Effort(times=4, seed=0, folder=tmp_path))
+    assert any("another study" in one for one in found.wrong)
