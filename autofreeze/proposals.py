@@ -13,6 +13,7 @@ from autofreeze import recipes
 from autofreeze.arms import ArmSampler, arm_wanted, arms_of
 from autofreeze.baselines import baselines, tuned_rate, with_rate
 from autofreeze.confirmation import Arm, arm_of
+from autofreeze.errors import RunFolderError
 from autofreeze.frugality import Frugality, FrugalSampler
 from autofreeze.job import Member
 from autofreeze.regime import Regime
@@ -145,11 +146,20 @@ class Proposals:
         return self.ask()
 
     def running(self) -> Iterator[Proposal]:
-        """Give the trials that a dead search left running; those in hand are not given again."""
+        """Give the trials that a dead search left running; those in hand are not given again.
+
+        Raises:
+            RunFolderError: A trial holds what is no axis of the space.
+        """
         in_hand = {one.number for one in self._results()}
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if frozen.number in in_hand:
                 continue
+            if unknown := sorted({*frozen.params} - {*self._space.axes}):
+                raise RunFolderError(
+                    f"study.journal: trial {frozen.number} is damaged, the space has no {', '.join(unknown)}; "
+                    "put a copy of the file in its place, or begin anew with another --out"
+                )
             attributes = frozen.user_attrs
             if "regime" not in attributes:
                 # Killed between ask and suggest: the same sampler draws it again.

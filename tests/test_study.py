@@ -1211,3 +1211,14 @@ def test_a_result_that_the_journal_keeps_damaged_is_told(open_study):
     journal.write_text(kept.replace('\\"ending\\"', '\\"endin\\"'), encoding="utf-8")
     with pytest.raises(RunFolderError, match=r"study\.journal: what it keeps of trial 0 is damaged"):
         open_study(resume=True)
+
+
+def test_a_trial_under_way_with_a_parameter_that_is_no_axis_is_told(open_study):
+    folder, study, _ = open_study()
+    begin(study, N)
+    trial = folder.study.ask()
+    trial.suggest_float("[lr", 0.0, 1.0)
+    folder.close()
+    _, again, _ = open_study(resume=True)
+    with pytest.raises(RunFolderError, match=r"study\.journal: trial \d+ is damaged, the space has no \[lr"):
+        again.search(Limits(5 * N))
