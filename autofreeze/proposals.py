@@ -157,8 +157,8 @@ class Proposals:
                 continue
             if unknown := sorted({*frozen.params} - {*self._space.axes}):
                 raise RunFolderError(
-                    f"study.journal: trial {frozen.number} is damaged, the space has no {', '.join(unknown)}; "
-                    "put a copy of the file in its place, or begin anew with another --out"
+                    f"study.journal: trial {frozen.number} is damaged, the space has no {', '.join(unknown)};"
+                    " put a copy of the file in its place, or begin anew with another --out"
                 )
             attributes = frozen.user_attrs
             if "regime" not in attributes:
