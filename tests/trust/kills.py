@@ -129,7 +129,11 @@ class _Chain:
     def _look(self) -> None:
         """Look at the folder as it lies there at this very moment."""
         self._tell(self.wrong, studies.torn_in(self._folder))
-        now = studies.completed_in(self._folder, self._aside)
+        try:
+            now = studies.completed_in(self._folder, self._aside)
+        except ValueError as error:
+            self._tell(self.wrong, [f"the journal cannot be read: {error!r}"])
+            return
         gone = {number: value for number, value in self._complete.items() if now.get(number, ...) != value}
         self._tell(self.lost, [f"trial {number} was complete with {value}" for number, value in gone.items()])
         self._complete = now
