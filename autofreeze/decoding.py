@@ -34,13 +34,14 @@ import numpy.typing as npt
 import PIL
 from PIL import Image, UnidentifiedImageError, features
 
+from autofreeze.errors import AutofreezeError
 from autofreeze.faults import fault_in, is_want, told
 from autofreeze.preprocessing import Preprocessing
 
 Pixels = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same file would be decoded to other pixels."""
 
 # What Pillow raises for broken files, beside OSError (UnidentifiedImageError is one).
@@ -96,10 +97,20 @@ def to_rgb(image: Image.Image) -> Image.Image:
         ValueError: It holds numbers of which no format says where white is.
         OSError: The file is broken or cut short; also the other errors of ``UNREADABLE``.
     """
-    image.load()
+    load(image)
     turn = turn_of(image)
     rgb = to_8_bits(image).convert("RGB")
     return rgb if turn is None else rgb.transpose(turn)
+
+
+def load(image: Image.Image) -> None:
+    """Have Pillow decode an image that was opened.
+
+    Raises:
+        Exception: One of ``UNREADABLE``.
+    """
+    with _blamed_on_the_file():
+        image.load()
 
 
 def to_8_bits(image: Image.Image) -> Image.Image:
@@ -190,7 +201,9 @@ def decode_in_order(
 
     def attempt(image: int) -> Result | Unreadable:
         try:
-            with open_image(image) as opened:
+            with _blamed_on_the_file():
+                opened = open_image(image)
+            with opened:
                 return decode(opened)
         except UNREADABLE as error:
             if (fault := fault_in(error)) is not None and is_want(fault):
@@ -224,10 +237,21 @@ def _zero_is_white(image: Image.Image) -> bool:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "is no image that Pillow knows"
+        return "is no image, or of a kind that is not read"
     if isinstance(error, Image.DecompressionBombError):
         return f"is too large: {str(error).partition(', could be')[0]}"
     return str(error) or type(error).__name__
+
+
+@contextmanager
+def _blamed_on_the_file() -> Iterator[None]:
+    """Make an ``OSError`` of whatever else Pillow raises: some of its readers (AVIF) raise bare errors."""
+    try:
+        yield
+    except (*UNREADABLE, AutofreezeError):
+        raise
+    except Exception as error:
+        raise OSError(f"cannot be decoded ({error})") from error
 
 
 @contextmanager

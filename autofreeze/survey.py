@@ -29,6 +29,7 @@ from autofreeze.decoding import (
     decode_in_order,
     decoder_version,
     is_deep,
+    load,
     to_8_bits,
     turn_of,
     white_of,
@@ -185,7 +186,7 @@ def _look(image: Image.Image) -> _Look:
     mode = image.mode + ("+alpha" if image.has_transparency_data else "")
     width, height = image.size
     image.draft(None, _DRAFT)
-    image.load()
+    load(image)
     turn = turn_of(image)
     if turn is not None and turn >= Image.Transpose.ROTATE_90 and turn != Image.Transpose.ROTATE_180:
         width, height = height, width

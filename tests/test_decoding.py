@@ -3,15 +3,19 @@
 import errno
 import io
 import os
+import random
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
+from trust.guard import guarded
 
 from autofreeze.decoding import UNREADABLE, Unreadable, decode_in_order, to_rgb
 from autofreeze.errors import AutofreezeError
+from autofreeze.imagefile import open_image
+from autofreeze.sources.listing import Files
 
 
 def opened(image: Image.Image, kind: str, **options) -> Image.Image:
@@ -217,9 +221,9 @@ def broken(kind: str, harm) -> bytes:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b"", "is no image that Pillow knows"),
-        (b"<html>not found</html>", "is no image that Pillow knows"),
-        (bytes(3000), "is no image that Pillow knows"),
+        (b"", "is no image, or of a kind that is not read"),
+        (b"<html>not found</html>", "is no image, or of a kind that is not read"),
+        (bytes(3000), "is no image, or of a kind that is not read"),
         (broken("JPEG", lambda raw: raw[: len(raw) // 2]), "truncated"),
         (broken("JPEG", lambda raw: raw[:-40]), "truncated"),
         (broken("PNG", lambda raw: raw[: len(raw) // 2]), "truncated"),
@@ -239,6 +243,49 @@ def test_a_broken_file_is_unreadable_for_a_reason(raw, reason):
     (told,) = decode_in_order(lambda _: Image.open(io.BytesIO(raw)), [0], to_rgb)
     assert isinstance(told, Unreadable)
     assert reason in told.reason
+
+
+@pytest.mark.parametrize("kind", ["EPS", "DDS", "SPIDER", "BLP", "PCX", "TGA", "WMF"])
+def test_other_kinds_are_not_read_whatever_they_are_called(kind, tmp_path):
+    file = tmp_path / "a.png"
+    if kind == "EPS":
+        file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n")
+    elif kind == "WMF":
+        file.write_bytes(b"\xd7\xcd\xc6\x9a\0\0" + bytes(100))
+    else:
+        mode = {"SPIDER": "F", "BLP": "P"}.get(kind, "RGB")
+        with (tmp_path / "image").open("wb") as stream:  # SPIDER takes the ending of a name for its own
+            Image.new(mode, (9, 9)).save(stream, kind)
+        (tmp_path / "image").rename(file)
+    with guarded([tmp_path]) as seen:
+        (told,) = decode_in_order(Files(tmp_path, ("a.png",)).open, [0], to_rgb)
+    assert told == Unreadable("is no image, or of a kind that is not read")
+    assert seen == []  # for EPS, Pillow would start a program
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_no_change_to_an_avif_file_is_more_than_an_unreadable_image():
+    stream = io.BytesIO()
+    Image.fromarray(np.arange(48 * 40 * 3, dtype=np.uint8).reshape(48, 40, 3)).save(stream, "AVIF")
+    raw, rng = stream.getvalue(), random.Random(0)
+    reasons = set()
+    for _ in range(400):
+        changed = bytearray(raw)
+        for place in rng.sample(range(len(raw)), 4):
+            changed[place] = rng.randrange(256)
+        (told,) = decode_in_order(lambda _, raw=bytes(changed): open_image(io.BytesIO(raw)), [0], to_rgb)
+        reasons.add(told.reason.partition(" (")[0] if isinstance(told, Unreadable) else "")
+    assert "cannot be decoded" in reasons
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_the_place_of_an_image_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    files = Files(tmp_path, ("a.png",))
+    (told,) = decode_in_order(files.open, [0], to_rgb)
+    assert told == Unreadable("is no regular file")
+    with pytest.raises(OSError, match="is no regular file"):
+        files.digest(0)
 
 
 def test_an_image_too_large_to_be_true_is_unreadable(monkeypatch):

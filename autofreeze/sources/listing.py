@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 from PIL import Image
 
+from autofreeze.imagefile import check_regular, open_image
+
 Part = Literal["train", "val", "test"]
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
@@ -48,11 +50,13 @@ class Files:
 
     def open(self, image: int) -> Image.Image:
         """Open a file; it is closed when the image is."""
-        return Image.open(self.root / self.paths[image])
+        return open_image(self.root / self.paths[image])
 
     def digest(self, image: int) -> str:
         """Hash the bytes of the file."""
-        return digest_of_bytes((self.root / self.paths[image]).read_bytes())
+        file = self.root / self.paths[image]
+        check_regular(file)
+        return digest_of_bytes(file.read_bytes())
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from timm.data.readers.reader_factory import create_reader
 from torch.hub import get_dir
 
 from autofreeze.errors import DataError
+from autofreeze.imagefile import open_image
 from autofreeze.quiet import quiet
 from autofreeze.sources.listing import (
     DIGEST_BYTES,
@@ -157,7 +158,7 @@ class _Encoded:
     reader: Any
 
     def open(self, image: int) -> Image.Image:
-        return Image.open(BytesIO(self._read(image)))
+        return open_image(BytesIO(self._read(image)))
 
     def digest(self, image: int) -> str:
         return digest_of_bytes(self._read(image))
