@@ -1,6 +1,7 @@
 """Reading and writing YAML and whole files: positions for messages, nothing half written."""
 
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -67,7 +68,10 @@ def read_yaml(path: str | Path) -> Document:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
+        there = path.stat()
+        if not (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)):  # a pipe may never end
+            raise ConfigError("is no regular file", where=str(path))
+        if there.st_size > MAX_BYTES:
             raise ConfigError(
                 f"larger than {MAX_BYTES:,} bytes; this is no schedule or space", where=str(path)
             )

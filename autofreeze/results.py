@@ -1,6 +1,7 @@
 """What a search found: trials, how they ended, and the best of them."""
 
 import math
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -230,7 +231,7 @@ class DatasetOutcome(Value):
     """What the search on one of several data sets found. Every figure is taken from the set's own report."""
 
     name: str
-    """Of the run folder inside the whole one."""
+    """Of the run folder inside the whole one: one plain name, which leads nowhere else."""
 
     data: str
     """The data set as it was given."""
@@ -257,6 +258,13 @@ class DatasetOutcome(Value):
 
     decision_over: dict[str, str] = Field(default_factory=dict)
     """Baseline -> what that lead means, where it was confirmed: ``better``, ``no difference``."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name in ("", ".", "..") or re.search(r"[/\\\0]", name):
+            raise ValueError("must be the name of a folder, not a path")
+        return name
 
     confirmed: bool = False
     freeze_first: str = ""

@@ -31,7 +31,7 @@ else:
 
 
 @contextmanager
-def written_whole(path: Path, *, to_disk: bool = True) -> Iterator[IO[bytes]]:
+def written_whole(path: Path, *, to_disk: bool = True, parents: bool = True) -> Iterator[IO[bytes]]:
     """Open a neighbour of a file, which takes its place when the block has ended well.
 
     While it is written it is locked, and the system lets the lock go when its writer dies: so whoever writes
@@ -41,11 +41,12 @@ def written_whole(path: Path, *, to_disk: bool = True) -> Iterator[IO[bytes]]:
         path: The file; its folder is made when missing. What is there stays until the new one is complete.
         to_disk: Whether to wait until it is on the disk, so that not even a machine that loses its power
             leaves half of it.
+        parents: Whether what lies above its folder may be made too.
 
     Raises:
         OSError: It cannot be written; what was there is as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=parents, exist_ok=True)
     _remove_abandoned(path)
     handle, part = _begin(path)
     try:

@@ -82,6 +82,8 @@ def searched(split_folders, tmp_path_factory):
         (("--preset", "quik"), "preset: 'quik' is unknown; did you mean quick?"),
         (("--device", "gpu"), "device: got 'gpu'"),
         (("--groups", "medium"), "granularity"),
+        (("--groups", "²"), "granularity"),
+        (("--groups", "9" * 5000), "granularity"),
         (("--mean", "1,2"), "mean: got '1,2'; must be three numbers"),
         (("--std", "a,b,c"), "std: got 'a,b,c'"),
         (("--std", "0,1,1"), "std"),

@@ -183,3 +183,10 @@ def test_what_is_nested_too_deeply_is_refused_before_it_takes_minutes(text):
 
 def test_what_is_nested_as_deeply_as_allowed_is_read():
     assert parse_yaml("[" * MAX_DEPTH + "]" * MAX_DEPTH).data is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "space.yaml")
+    with pytest.raises(ConfigError, match="is no regular file"):
+        read_yaml(tmp_path / "space.yaml")

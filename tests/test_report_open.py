@@ -14,7 +14,7 @@ from autofreeze.cli import main
 from autofreeze.report.browser import why_none
 from autofreeze.report.comparison import outcome_of
 from autofreeze.report.files import PAGE, REPORT, write_report, write_summary
-from autofreeze.results import SummaryResult
+from autofreeze.results import DatasetOutcome, SummaryResult
 
 HERE = ("SSH_CONNECTION", "SSH_TTY", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
@@ -197,3 +197,16 @@ def test_a_folder_without_a_report_is_refused(tmp_path, capsys):
     assert main(["report", str(tmp_path), "--open"]) == 2
     assert "is this the folder of a search?" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", "a/b", "..", "", "a\\b", "a\0b"])
+def test_a_summary_whose_data_sets_lie_elsewhere_is_refused_and_nothing_is_written(name, tmp_path):
+    summary = SummaryResult(
+        model="some_net", datasets=(DatasetOutcome(name="inside", data="d"),), seconds=1.0
+    )
+    write_summary(summary, tmp_path)
+    file = tmp_path / "report.json"
+    file.write_text(file.read_text().replace('"inside"', json.dumps(name)))
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["report", str(tmp_path)]) == 2
+    assert sorted(tmp_path.rglob("*")) == before

@@ -11,6 +11,7 @@ from PIL import Image
 from autofreeze.data import open_dataset
 from autofreeze.errors import DataError
 from autofreeze.sources import list_source
+from autofreeze.sources.listing import path_key
 from autofreeze.sources.reader import _Pixels
 from autofreeze.sources.table import list_table
 
@@ -288,6 +289,12 @@ def test_the_folder_itself_may_be_reached_by_a_link(tmp_path):
     assert (
         open_dataset(tmp_path / "link").fingerprint == open_dataset(tmp_path / "link/labels.csv").fingerprint
     )
+
+
+@pytest.mark.parametrize("digits", [4300, 4301, 9000])
+def test_names_of_any_number_of_digits_have_an_order(digits):
+    names = ["9" * digits, "1" * digits, "a"]
+    assert sorted(names, key=path_key)[:2] == ["1" * digits, "9" * digits]
 
 
 # timm's readers

@@ -42,6 +42,7 @@ backbone_ratio: {low: 3.0e-3, high: 1.0, log: true}
 depth_ratio: {low: 1.0e-2, high: 1.0, log: true}
 group_offset: {low: 0.1, high: 10, log: true}
 """
+CREATED = "2026-01-01T00:00:00+00:00"
 SPACE = SpaceSpec.from_text(FLAT).resolve(HERE, 10)
 
 
@@ -234,7 +235,7 @@ def run_folder(tmp_path, made_result):
         folder = tmp_path / name
         folder.mkdir(parents=True)
         write_report(made_result.result(**fields), folder)
-        (folder / "run.json").write_text(json.dumps({"schema": schema, "identity": {}}))
+        (folder / "run.json").write_text(json.dumps({"schema": schema, "identity": {}, "created": CREATED}))
         return folder
 
     return make
@@ -293,7 +294,7 @@ def test_a_resumed_search_keeps_its_warm_starts_when_the_run_is_gone(run_folder,
     assert first.taken
     out.mkdir()
     identity = {"warm_start": first.model_dump(mode="json")}
-    (out / "run.json").write_text(json.dumps({"schema": 2, "identity": identity}))
+    (out / "run.json").write_text(json.dumps({"schema": 2, "identity": identity, "created": CREATED}))
     (good / "report.json").unlink()
     assert begin([], out, resume=True) == first
     assert begin([good], out, resume=True) == first
@@ -303,5 +304,5 @@ def test_a_resumed_search_keeps_its_warm_starts_when_the_run_is_gone(run_folder,
 
 
 def test_a_run_folder_without_warm_starts_resumes(tmp_path):
-    (tmp_path / "run.json").write_text(json.dumps({"schema": 2, "identity": {}}))
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 2, "identity": {}, "created": CREATED}))
     assert begin([], tmp_path, resume=True).taken == ()

@@ -1,5 +1,6 @@
 """What several commands take: arguments, options, and how they become fields of a task."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,7 +118,7 @@ def cache(folder: Path | None, size: str | None) -> dict[str, Any]:
 
 def granularity(text: str) -> Any:
     """Read the granularity of layer groups: a word or a number."""
-    return int(text) if text.lstrip("-").isdigit() else text
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
 
 
 def triple(name: str, text: str | None) -> tuple[float, ...] | None:

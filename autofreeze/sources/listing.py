@@ -102,8 +102,11 @@ def first(problems: Sequence[str]) -> list[str]:
 
 
 def path_key(path: str) -> tuple[list[str | int], str]:
-    """Order as timm does (``natural_key``), and by the exact name where timm sees a tie."""
-    pieces = re.split(r"(\d+)", path.lower())
+    """Order as timm does (``natural_key``), and by the exact name where timm sees a tie.
+
+    More digits than the 4,300 that Python reads as a number count as several numbers.
+    """
+    pieces = re.split(r"(\d{1,4300})", path.lower())
     return [int(piece) if place % 2 else piece for place, piece in enumerate(pieces)], path
 
 
