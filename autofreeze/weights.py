@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,12 @@ from torch import Tensor
 from autofreeze.errors import BackboneError, ConfigError
 from autofreeze.preprocessing import Channels
 from autofreeze.values import Value
+
+MOST_SWOLLEN = 8
+"""Times that a file's own size may be needed to hold it; tied weights stand under two names."""
+
+MOST_DIMENSIONS = 64
+"""As numpy has it."""
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 """Endings of files that torch writes; they are read without running any code that they hold."""
@@ -77,10 +85,11 @@ def read_weights(path: Path) -> WeightsFile:
             f"a weights file ends in .safetensors or {', '.join(PICKLED)}; got {path.name!r}",
             where=str(path),
         )
+    _refuse_odd(tensors, path)
     hints, hints_from, said = _find_hints(path, metadata)
     return WeightsFile(
         path=path,
-        tensors={name: _as_float32(tensor) for name, tensor in tensors.items()},
+        tensors={name: _as_float32(name, tensor, path) for name, tensor in tensors.items()},
         hints=hints,
         hints_from=hints_from,
         architecture=metadata.get("architecture") or said,
@@ -97,9 +106,59 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _as_float32(tensor: Tensor) -> Tensor:
+def _refuse_odd(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that are no plain arrays, or far larger than their file: views can repeat numbers.
+
+    Raises:
+        BackboneError: Some are; the first ten are named.
+    """
+    problems = []
+    for name, tensor in tensors.items():
+        kind = _oddness(tensor)
+        if kind or not _is_text(name):
+            problems.append(f"{name[:80]!r}: {kind or 'the name is no text'}; save plain arrays of numbers")
+    if problems:
+        raise BackboneError(problems[:10], where=str(path))
+    size = sum(math.prod(max(1, n) for n in one.shape) * one.element_size() for one in tensors.values())
+    _refuse_swollen(size, path)
+
+
+def _oddness(tensor: Tensor) -> str:
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
+        return "is sparse, nested or quantized"
+    if tensor.device.type != "cpu":
+        return f"lies on the device {tensor.device.type}"
+    return f"has {tensor.ndim} dimensions" if tensor.ndim > MOST_DIMENSIONS else ""
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_swollen(size: int, path: Path) -> None:
+    most = MOST_SWOLLEN * path.stat().st_size + 2**20
+    if size > most:
+        raise BackboneError(
+            f"holds {size:,} bytes in a file of {path.stat().st_size:,}: it is compressed, or repeats "
+            f"itself; at most {MOST_SWOLLEN} times are read: save the tensors uncompressed, each once",
+            where=str(path),
+        )
+
+
+def _as_float32(name: str, tensor: Tensor, path: Path) -> Tensor:
     # A copy also where it is float32 already: the reader may hand out pages of the file itself.
-    return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    try:
+        return tensor.detach().to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
+    except (RuntimeError, NotImplementedError) as error:
+        raise BackboneError(
+            f"{name!r}: numbers of type {tensor.dtype} cannot be read ({_first_line(error)}); "
+            "save them as float32 or float16",
+            where=str(path),
+        ) from None
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
@@ -116,6 +175,9 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, Tensor], Mapping[str, st
 
 def _read_pickled(path: Path) -> Mapping[str, Tensor]:
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                _refuse_swollen(sum(entry.file_size for entry in archive.infolist()), path)
         return _tensors_only(load_state_dict(str(path), weights_only=True), path)
     except BackboneError:
         raise

@@ -4,10 +4,12 @@ import json
 import os
 import pickle
 import struct
+import zipfile
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from trust.guard import guarded
 
 from autofreeze.errors import BackboneError
 from autofreeze.weights import PreprocessingHints, read_weights, tensors_digest
@@ -74,6 +76,62 @@ def test_a_file_that_needs_code_is_refused_and_its_code_never_runs(tmp_path, pla
     with pytest.raises(BackboneError, match="only running code from the file could restore"):
         read_weights(path)
     assert not marker.exists()
+
+
+def deflated(path, entries):
+    """A torch file whose entries are compressed, one of them grown to 64 MiB."""
+    torch.save(TENSORS, path)
+    with zipfile.ZipFile(path) as archive:
+        held = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in held.items():
+            archive.writestr(name, bytes(2**26) if name.endswith(entries) else data)
+
+
+ODD = {
+    "a view that repeats one number": ({"a": torch.zeros(1).expand(2**42)}, "repeats itself"),
+    "one tensor under many names": (dict.fromkeys(map(str, range(50)), torch.zeros(2**18)), "repeats itself"),
+    "a sparse tensor": (
+        {"a": torch.sparse_coo_tensor([[0], [1]], [1.0], (2**30, 2**30), check_invariants=True)},
+        "is sparse",
+    ),
+    "no device": ({"a": torch.zeros(3, device="meta")}, "lies on the device meta"),
+    "a name that is no text": ({"\ud800": torch.zeros(3)}, "the name is no text"),
+    "many dimensions": ({"a": torch.zeros([1] * 65)}, "has 65 dimensions"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")  # torch's own, as it reads one
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_that_are_no_plain_arrays_or_larger_than_their_file_are_refused(kind, tmp_path):
+    given, words = ODD[kind]
+    path = tmp_path / "net.pth"
+    torch.save(given, path)
+    with guarded([], memory=2**30) as seen, pytest.raises(BackboneError, match=words):
+        read_weights(path)
+    assert seen == []
+
+
+@pytest.mark.parametrize("entry", ["data.pkl", "data/0"])
+def test_a_file_that_inflates_is_refused_before_it_is_unpacked(entry, tmp_path):
+    deflated(tmp_path / "net.pth", entry)
+    with guarded([], memory=2**25), pytest.raises(BackboneError, match="it is compressed"):
+        read_weights(tmp_path / "net.pth")
+
+
+@pytest.mark.parametrize("shape", [[0, 2**62], [1] * 5000])
+def test_shapes_that_no_array_has_are_refused(shape, tmp_path):
+    size = 4 if 0 not in shape else 0
+    entry = {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}
+    (tmp_path / "net.safetensors").write_bytes(header(0, {"a": entry}) + bytes(size))
+    with pytest.raises(BackboneError, match=r"repeats itself|has 5000 dimensions"):
+        read_weights(tmp_path / "net.safetensors")
+
+
+def test_tied_weights_are_read(tmp_path):
+    shared = torch.arange(6.0)
+    torch.save({"a": shared, "b": shared}, tmp_path / "net.pth")
+    assert set(read_weights(tmp_path / "net.pth").tensors) == {"a", "b"}
 
 
 def header(size: int, entries: dict) -> bytes:
