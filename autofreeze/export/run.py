@@ -65,11 +65,7 @@ def _native_of(run_folder: Path, result: StudyResult, trial: int | None) -> Nati
         curve = tuple(shown)
     try:
         return native_file(result, chosen, curve, study=_study_of(run_folder))
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-    ):  # facts of which a report knows no more than that they are facts
+    except (ValueError, LookupError, TypeError):  # a report keeps facts of data and backbone unread
         raise RunFolderError(
             f"{REPORT} is damaged: it tells nothing of data or backbone that a schedule file could keep; "
             "put a copy of it in its place",

@@ -41,7 +41,7 @@ class Rules:
         """Judge an event."""
         if event == "open":
             path, mode, flags = arguments
-            if isinstance(path, (str, bytes)) and _writes(mode, flags) and not self._may_write(path):
+            if isinstance(path, (str, bytes)) and writes(mode, flags) and not self._may_write(path):
                 self.tell(f"opened {os.fsdecode(path)!r} for writing")
         elif event in CHANGES:
             # The last path is what comes to be or goes; what a link or a copy starts from is only read.
@@ -68,8 +68,9 @@ class Rules:
         )
 
 
-def _writes(mode: str | None, flags: int) -> bool:
-    if mode is not None:
+def writes(mode: object, flags: int) -> bool:
+    """Whether a file is opened to be changed, by the arguments of the audit event ``open``."""
+    if isinstance(mode, str):
         return any(letter in mode for letter in "wax+")
     return bool(flags & WRITING)
 

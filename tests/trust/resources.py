@@ -49,22 +49,54 @@ def _undisturbed() -> dict[str, Any]:
         return _study(place.root / "run")
 
 
-def _resumed(place: Place, fault: str, wrong: list[str], lost: list[str]) -> float:
-    """Go on without the fault, and compare with the undisturbed search; gives the seconds that it took."""
-    begun = (place.root / "run" / "run.json").exists()
-    ended = place.run(*SEARCH, *(["--resume"] if begun else []))
-    wrong += [f"{fault}, then resumed: {one}" for one in ended.complaints()]
-    if ended.status == 0 and _study(place.root / "run") != _undisturbed():
-        lost.append(f"{fault}: the study is another one than the undisturbed")
-    return ended.seconds
+class _Tries:
+    """What came of searches under a fault, each resumed without it and compared with an undisturbed one."""
+
+    def __init__(self, effort: Effort) -> None:
+        self._effort = effort
+        self._lost: list[str] = []
+        self.wrong: list[str] = []
+        self._recovery: list[float] = []
+        self._stopped = 0
+
+    def judge(self, ended: Ended, fault: str, *allowed: int, says: tuple[str, ...] = ()) -> None:
+        """Look at how the search ended under the fault."""
+        self.wrong += [f"{fault}: {one}" for one in ended.complaints(*allowed)]
+        told = (ended.out + ended.err).lower()
+        if ended.status and says and not any(one in told for one in says):
+            self.wrong.append(f"{fault}: the message does not say what is wrong: {ended.err[-800:]}")
+        self._stopped += ended.status != 0
+
+    def resume(self, place: Place, fault: str) -> None:
+        """Go on without the fault; then the place is no longer needed."""
+        begun = (place.root / "run" / "run.json").exists()
+        ended = place.run(*SEARCH, *(["--resume"] if begun else []))
+        self.wrong += [f"{fault}, then resumed: {one}" for one in ended.complaints()]
+        if ended.status == 0 and _study(place.root / "run") != _undisturbed():
+            self._lost.append(f"{fault}: the study is another one than the undisturbed")
+        self._recovery.append(ended.seconds)
+        shutil.rmtree(place.root)
+
+    def outcome(self) -> Outcome:
+        """Give all of it."""
+        times = self._effort.times
+        note = f"{self._stopped} of {times} ended by it"
+        return Outcome(tried=times, lost=self._lost, wrong=self.wrong, recovery=self._recovery, note=note)
 
 
-def _judged(ended: Ended, fault: str, *allowed: int, says: tuple[str, ...] = ()) -> list[str]:
-    found = [f"{fault}: {one}" for one in ended.complaints(*allowed)]
-    told = (ended.out + ended.err).lower()
-    if ended.status and says and not any(one in told for one in says):
-        found.append(f"{fault}: the message does not say what is wrong: {ended.err[-800:]}")
-    return found
+def _under_way(place: Place, after: float) -> "subprocess.Popen[str]":
+    """Start a search, and wait some seconds from when it tells how it goes."""
+    process = place.start(*SEARCH)
+    while not (place.root / "run" / "status.json").exists() and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(after)
+    return process
+
+
+def _end_of(process: "subprocess.Popen[str]") -> Ended:
+    began = time.monotonic()
+    out, err = process.communicate(timeout=120)
+    return Ended(process.returncode, out, err, time.monotonic() - began)
 
 
 def _with_limit(place: Place, kind: str, most: int, *arguments: str) -> Ended:
@@ -78,35 +110,25 @@ def _with_limit(place: Place, kind: str, most: int, *arguments: str) -> Ended:
 
 def _limits(kind: str, low: int, high: int, says: tuple[str, ...]) -> Callable[[Effort], Outcome]:
     def run(effort: Effort) -> Outcome:
-        wrong: list[str] = []
-        lost: list[str] = []
-        recovery, ends = [], []
+        tries = _Tries(effort)
         for turn in range(effort.times):
             share = (turn + effort.rng.random()) / effort.times
             most = int(low * (high / low) ** share)
             place = Place(effort.folder / f"{turn}").fill()
             ended = _with_limit(place, kind, most, *SEARCH)
             fault = f"{kind} of {most:,}"
-            wrong += _judged(ended, fault, 0, 1, 2, says=says)
+            tries.judge(ended, fault, 0, 1, 2, says=says)
             if "repair" in ended.err or "left out" in ended.err:
-                wrong.append(f"{fault}: images are blamed: {ended.err[:800]}")
-            ends.append(ended.status)
-            recovery.append(_resumed(place, fault, wrong, lost))
-            shutil.rmtree(place.root)
-        stopped = sum(status != 0 for status in ends)
-        return Outcome(
-            tried=effort.times, lost=lost, wrong=wrong, recovery=recovery,
-            note=f"{stopped} of {effort.times} ended by it",
-        )  # fmt: skip
+                tries.wrong.append(f"{fault}: images are blamed: {ended.err[:800]}")
+            tries.resume(place, fault)
+        return tries.outcome()
 
     return run
 
 
 def _small_disk(effort: Effort) -> Outcome:
     """Runs with the run folder, the cache or the temporary folder on a file system with little room."""
-    wrong: list[str] = []
-    lost: list[str] = []
-    recovery, stopped = [], 0
+    tries = _Tries(effort)
     for turn in range(effort.times):
         what = ("run", "cache", "tmp")[turn % 3]
         room = int(4096 * 256 ** effort.rng.random()) // 4096 * 4096
@@ -128,72 +150,47 @@ def _small_disk(effort: Effort) -> Outcome:
         shutil.rmtree(place.root / what)
         kept.rename(place.root / what)
         fault = f"{room:,} bytes of room for {what}"
-        wrong += _judged(ended, fault, 0, 1, 2, says=("no space", "room", "full", "free"))
-        stopped += ended.status != 0
-        recovery.append(_resumed(place, fault, wrong, lost))
-        shutil.rmtree(place.root)
-    return Outcome(
-        tried=effort.times, lost=lost, wrong=wrong, recovery=recovery,
-        note=f"{stopped} of {effort.times} ended by it",
-    )  # fmt: skip
+        tries.judge(ended, fault, 0, 1, 2, says=("no space", "room", "full", "free"))
+        tries.resume(place, fault)
+    return tries.outcome()
 
 
 def _signals(effort: Effort) -> Outcome:
     """Sends one signal at a random instant."""
-    wrong: list[str] = []
-    lost: list[str] = []
-    recovery = []
+    tries = _Tries(effort)
     names = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     for turn, after in enumerate(instants(effort.rng, effort.times, 1.5)):
         number = names[turn % 3]
         place = Place(effort.folder / f"{turn}").fill()
-        process = place.start(*SEARCH)
-        began = time.monotonic()
-        while not (place.root / "run" / "status.json").exists() and process.poll() is None:
-            time.sleep(0.02)
-        time.sleep(after)
+        process = _under_way(place, after)
         process.send_signal(number)
-        out, err = process.communicate(timeout=120)
-        ended = Ended(process.returncode, out, err, time.monotonic() - began)
+        ended = _end_of(process)
         fault = f"{number.name} after {after:.2f} s"
-        wrong += _judged(ended, fault, 0, 130, -number)
-        recovery.append(_resumed(place, fault, wrong, lost))
-        shutil.rmtree(place.root)
-    return Outcome(tried=effort.times, lost=lost, wrong=wrong, recovery=recovery)
+        tries.judge(ended, fault, 0, 130, -number)
+        tries.resume(place, fault)
+    return tries.outcome()
 
 
 def _gone(effort: Effort) -> Outcome:
     """Renames a folder while the search runs, and puts it back before it is resumed."""
-    wrong: list[str] = []
-    lost: list[str] = []
-    recovery, stopped = [], 0
+    tries = _Tries(effort)
     for turn, after in enumerate(instants(effort.rng, effort.times, 1.5)):
         what = ("run", "cache", "data")[turn % 3]
         place = Place(effort.folder / f"{turn}").fill()
-        process = place.start(*SEARCH)
-        began = time.monotonic()
-        while not (place.root / "run" / "status.json").exists() and process.poll() is None:
-            time.sleep(0.02)
-        time.sleep(after)
+        process = _under_way(place, after)
         (place.root / what).rename(place.root / "away")
-        out, err = process.communicate(timeout=120)
-        ended = Ended(process.returncode, out, err, time.monotonic() - began)
+        ended = _end_of(process)
         fault = f"{what} renamed after {after:.2f} s"
         says = ("removed or renamed", "no such file", "removed")
-        wrong += _judged(ended, fault, 0, 1, 2, says=says)
-        stopped += ended.status != 0
+        tries.judge(ended, fault, 0, 1, 2, says=says)
         if (place.root / what).exists():
             if what == "run":
                 there = sorted(one.name for one in (place.root / what).rglob("*"))
-                wrong.append(f"{fault}: made anew with {there}")
+                tries.wrong.append(f"{fault}: made anew with {there}")
             shutil.rmtree(place.root / what)
         (place.root / "away").rename(place.root / what)
-        recovery.append(_resumed(place, fault, wrong, lost))
-        shutil.rmtree(place.root)
-    return Outcome(
-        tried=effort.times, lost=lost, wrong=wrong, recovery=recovery,
-        note=f"{stopped} of {effort.times} ended by it",
-    )  # fmt: skip
+        tries.resume(place, fault)
+    return tries.outcome()
 
 
 DISK = ("file too large", "too large", "ulimit -f")

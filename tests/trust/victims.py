@@ -16,7 +16,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 from trust.commands import Ended, Place
-from trust.guard import CHANGES, WRITING
+from trust.guard import CHANGES, writes
 
 TESTS = str(Path(__file__).parents[1])
 PATIENCE = 240.0
@@ -70,10 +70,13 @@ def _watch(dies_at: int | None, log: str) -> None:
         if event == "open":
             path, mode, flags = arguments
             assert isinstance(flags, int)
-            writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else flags & WRITING
             if flags & os.O_TMPFILE == os.O_TMPFILE:
                 return  # it has no name
-            if not writes or not isinstance(path, (str, bytes)) or os.fsdecode(path).startswith("/dev/"):
+            if (
+                not writes(mode, flags)
+                or not isinstance(path, (str, bytes))
+                or os.fsdecode(path).startswith("/dev/")
+            ):
                 return
             words = ("append" if flags & os.O_APPEND else "write", os.fsdecode(path), "")
         elif event in CHANGES:
