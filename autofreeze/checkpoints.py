@@ -47,12 +47,12 @@ def save_checkpoint(
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors and plain data whole: an older file stays until the new one is complete.
 
-    A run folder that was removed meanwhile is not made again for it.
+    Its folder is there since the run began: one that was removed meanwhile is not made again.
 
     Raises:
         OSError: It cannot be written.
     """
-    with written_whole(path, to_disk=False, parents=False) as stream:
+    with written_whole(path, to_disk=False, new_folder=False) as stream:
         torch.save(state, stream)
 
 

@@ -248,12 +248,18 @@ def write_yaml(path: str | Path, data: Any, *, header: str = "") -> None:
     write_text(path, to_yaml(data, header=header))
 
 
-def write_text(path: str | Path, text: str) -> None:
+def write_text(path: str | Path, text: str, *, new_folder: bool = True) -> None:
     """Write a text file whole; see :func:`write_bytes`."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(), new_folder=new_folder)
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file whole: into a temporary neighbour, to disk, then renamed into place."""
-    with written_whole(Path(path)) as stream:
+def write_bytes(path: str | Path, data: bytes, *, new_folder: bool = True) -> None:
+    """Write a file whole: into a temporary neighbour, to disk, then renamed into place.
+
+    Args:
+        path: The file.
+        data: What it is to hold.
+        new_folder: See ``wholefile.written_whole``.
+    """
+    with written_whole(Path(path), new_folder=new_folder) as stream:
         stream.write(data)

@@ -108,9 +108,11 @@ def fit_heads(
         raise ConfigError("there is no validation image, and so none of several heads can lead")
     metrics.check_metric(metric, [examples.labels[examples.val]])
     run = _Sweep(model, columns, members, examples, seed, torch.device(device), metric, engine)
-    if checkpoint is not None and checkpoint.exists():
-        run.restore(checkpoint)
-        yield from run.progress.records
+    if checkpoint is not None:
+        checkpoint.parent.mkdir(exist_ok=True)
+        if checkpoint.exists():
+            run.restore(checkpoint)
+            yield from run.progress.records
     while not run.is_over:
         record = run.epoch()
         if checkpoint is not None:

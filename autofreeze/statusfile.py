@@ -63,10 +63,8 @@ class StatusFile:
                 return
 
     def _write(self) -> None:
-        if not self._path.parent.is_dir():
-            return  # removed meanwhile: a folder with this file alone could not be resumed
-        with suppress(OSError, ValueError):  # no room; or something that no file can hold
-            write_text(self._path, self._current().model_dump_json(indent=1) + "\n")
+        with suppress(OSError, ValueError):  # no room, no folder any more; or something that no file can hold
+            write_text(self._path, self._current().model_dump_json(indent=1) + "\n", new_folder=False)
 
 
 def read_status(folder: str | Path) -> Status | None:

@@ -53,7 +53,7 @@ def read_test_split(
             "key": key,
             **_read(jobs, found.chosen, bench, folder, display.preparing if display else None),
         }
-        write_text(folder.path / KEPT, json.dumps(kept, indent=1) + "\n")
+        write_text(folder.path / KEPT, json.dumps(kept, indent=1) + "\n", new_folder=False)
     values = {int(number): value for number, value in kept["values"].items()}
     candidates = tuple(
         one.model_copy(update={"test_value": values.get(one.trial)}) for one in found.candidates

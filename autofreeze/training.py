@@ -84,8 +84,9 @@ def fit(
         seed: Of this run.
         device: Where to train. CUDA computes in bfloat16 where the GPU knows it.
         metric: What ``EpochRecord.value`` holds.
-        checkpoint: Rolling file: written after each epoch, continued from when it is there. Its records
-            are yielded again first. Deleting it is the caller's part.
+        checkpoint: Rolling file, in a folder that is made where only it is missing: written after each epoch,
+            continued from when it is there. Its records are yielded again first. Deleting it is the caller's
+            part.
         engine: Computes what is frozen once for all runs that share it; the model's frozen columns are as its
             backbone gave them. None runs the whole model in every step: the same, up to rounding.
         watch: Looks at every step and may end the run; a new ``stability.Watch`` when left out.
@@ -104,9 +105,11 @@ def fit(
     watch = Watch() if watch is None else watch
     device = torch.device(device)
     run = _Run(model, columns, schedule, regime, examples, seed, device, metric, engine, watch, inputs)
-    if checkpoint is not None and checkpoint.exists():
-        run.restore(checkpoint)
-        yield from run.progress.records
+    if checkpoint is not None:
+        checkpoint.parent.mkdir(exist_ok=True)
+        if checkpoint.exists():
+            run.restore(checkpoint)
+            yield from run.progress.records
     while not run.is_over:
         record = run.epoch()
         if checkpoint is not None:

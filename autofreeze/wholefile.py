@@ -31,22 +31,24 @@ else:
 
 
 @contextmanager
-def written_whole(path: Path, *, to_disk: bool = True, parents: bool = True) -> Iterator[IO[bytes]]:
+def written_whole(path: Path, *, to_disk: bool = True, new_folder: bool = True) -> Iterator[IO[bytes]]:
     """Open a neighbour of a file, which takes its place when the block has ended well.
 
     While it is written it is locked, and the system lets the lock go when its writer dies: so whoever writes
     the same file next knows what was left behind, and removes it.
 
     Args:
-        path: The file; its folder is made when missing. What is there stays until the new one is complete.
+        path: The file. What is there stays until the new one is complete.
         to_disk: Whether to wait until it is on the disk, so that not even a machine that loses its power
             leaves half of it.
-        parents: Whether what lies above its folder may be made too.
+        new_folder: Whether its folder is made when missing; not where a folder that was removed meanwhile
+            must stay so.
 
     Raises:
         OSError: It cannot be written; what was there is as it was.
     """
-    path.parent.mkdir(parents=parents, exist_ok=True)
+    if new_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path)
     handle, part = _begin(path)
     try:

@@ -284,6 +284,7 @@ def test_of_several_data_sets_one_is_named(a_run, tmp_path, made_result):
     result = made_result.result()
     several = tmp_path / "several"
     shutil.copytree(a_run, several / "photos")
+    (several / "photos").mkdir(parents=True, exist_ok=True)
     write_report(result, several / "photos")
     write_summary(SummaryResult(model="m", datasets=(outcome_of("photos", result),), seconds=1.0), several)
     assert journal_of(several, "photos") == several / "photos" / "study.journal"

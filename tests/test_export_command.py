@@ -52,6 +52,7 @@ def changed(searched, tmp_path):
     def make(**update):
         folder = tmp_path / "changed"
         folder.mkdir()
+        folder.mkdir(parents=True, exist_ok=True)
         write_report(read_report(searched).model_copy(update=update), folder)
         return folder
 

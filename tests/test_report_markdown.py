@@ -165,6 +165,7 @@ def test_the_summary_takes_the_answer_and_the_confirmed_figures(made_result, tmp
     write_summary(summary(*(DatasetOutcome(name=name, data=name) for name in ("sure", "open"))), tmp_path)
     for name, leads in (("sure", LEADS[:2]), ("open", ())):
         (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
         write_report(made_result.result(*leads), tmp_path / name)
     whole = read_any(tmp_path)
     write_summary(whole, tmp_path)
@@ -269,6 +270,7 @@ def summary(*datasets):
 def test_a_summary_takes_its_figures_from_the_reports_beside_it(tmp_path):
     write_summary(summary(DatasetOutcome(name="a b", data="x"), DatasetOutcome(name="c", data="y")), tmp_path)
     (tmp_path / "c").mkdir()
+    (tmp_path / "c").mkdir(parents=True, exist_ok=True)
     write_report(result(PROBE, BEST, cut_short=UNDER_WAY), tmp_path / "c")
     first, second = read_any(tmp_path).datasets
     assert (first.trials, first.value) == (0, None)
@@ -279,3 +281,9 @@ def test_a_summary_takes_its_figures_from_the_reports_beside_it(tmp_path):
     [[_, row_a, row_c]] = tables((tmp_path / "report.md").read_text())
     assert row_a[0] == "a b"
     assert (row_c[5], row_c[6]) == ("0.810 ± 0.020", "+6.0 pt")
+
+
+def test_a_report_does_not_make_a_run_folder_that_was_removed_anew(made_result, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_report(made_result.result(), tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()

@@ -32,6 +32,7 @@ def browser(monkeypatch):
 def a_run(tmp_path):
     run = tmp_path / "a run #1 %20 ünd?"
     report = report_of("full")
+    run.mkdir(parents=True, exist_ok=True)
     write_report(report.result, run, report.evidence)
     return run
 
@@ -111,6 +112,7 @@ def several(tmp_path):
     """A search on two data sets, of which the second has not begun."""
     out = tmp_path / "several"
     report = report_of("full")
+    (out / "photos").mkdir(parents=True, exist_ok=True)
     write_report(report.result, out / "photos", report.evidence)
     begun = outcome_of("photos", report.result)
     rest = begun.model_copy(update={"name": "scans", "trials": 0, "best_trial": None, "value": None})

@@ -173,6 +173,7 @@ def test_of_several_data_sets_that_were_killed_the_way_on_is_told_once(several, 
         seconds=1.0, cut_short=UNDER_WAY, command="autofreeze search cats dogs",
     )  # fmt: skip
     out = tmp_path / "run"
+    out.mkdir(parents=True, exist_ok=True)
     write_summary(summary, out)
     (out / "cats").mkdir()
     (out / "cats" / STATUS).write_text(status_of().model_dump_json())

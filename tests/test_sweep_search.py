@@ -114,6 +114,7 @@ def test_the_exported_curve_is_that_of_the_head_that_was_chosen(searched, tmp_pa
     curve = read_records(out)[1, 0]
     for place in (3, 12):
         sweep = result.trials[1].model_copy(update={"member": place})
+        folder.mkdir(parents=True, exist_ok=True)
         write_report(result.model_copy(update={"trials": (result.trials[0], sweep)}), folder)
         exported = export_run(folder, trial=1).curve
         assert [point.val_loss for point in exported] == [one.members[place].val_loss for one in curve]

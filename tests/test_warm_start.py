@@ -234,6 +234,7 @@ def run_folder(tmp_path, made_result):
     def make(name, *, schema=2, **fields):
         folder = tmp_path / name
         folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_report(made_result.result(**fields), folder)
         (folder / "run.json").write_text(json.dumps({"schema": schema, "identity": {}, "created": CREATED}))
         return folder

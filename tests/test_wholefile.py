@@ -10,6 +10,7 @@ from autofreeze.wholefile import written_whole
 
 KILLED_WITHIN = """
 import os, signal, sys
+from contextlib import nullcontext
 from pathlib import Path
 from autofreeze.wholefile import written_whole
 with written_whole(Path(sys.argv[1])) as stream:
@@ -63,3 +64,13 @@ def test_one_writer_leaves_the_half_file_of_another_that_lives(tmp_path):
         assert file.read_bytes() == b"fast"
     assert file.read_bytes() == b"slow"
     assert names_in(tmp_path) == ["a.yaml"]
+
+
+def test_a_folder_that_is_gone_is_made_only_where_that_is_wanted(tmp_path):
+    file = tmp_path / "gone" / "file"
+    with pytest.raises(FileNotFoundError), written_whole(file, new_folder=False):
+        pass
+    assert not file.parent.exists()
+    with written_whole(file) as stream:
+        stream.write(b"x")
+    assert file.read_bytes() == b"x"

@@ -77,7 +77,7 @@ class OwnRunner:
         """
         clock = _Clock()
         keeper = _Bookkeeper(job.schedule, self.groups, self.scale)
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.parent.mkdir(exist_ok=True)
         epochs = round(job.schedule.epochs)
         handed = FitJob(
             trial=job.trial, schedule=job.schedule, regime=job.regime, epochs=epochs, seed=job.seed,

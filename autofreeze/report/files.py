@@ -23,22 +23,22 @@ def write_report(result: StudyResult, folder: Path, evidence: Evidence | None = 
     """Write the report into a run folder: the whole result, what follows from it, and what it rests on."""
     report = Report(result, evidence or Evidence())
     _write_data(folder, report.document())
-    write_text(folder / TEXT, markdown.page(report))
-    write_text(folder / PAGE, document.page(report))
+    write_text(folder / TEXT, markdown.page(report), new_folder=False)
+    write_text(folder / PAGE, document.page(report), new_folder=False)
     return folder / REPORT
 
 
 def write_summary(summary: SummaryResult, folder: Path) -> Path:
     """Write the summary of several data sets into the folder that holds their run folders."""
     _write_data(folder, summary.plain())
-    write_text(folder / TEXT, markdown.summary_page(summary))
-    write_text(folder / PAGE, document.summary_page(summary))
+    write_text(folder / TEXT, markdown.summary_page(summary), new_folder=False)
+    write_text(folder / PAGE, document.summary_page(summary), new_folder=False)
     return folder / REPORT
 
 
 def _write_data(folder: Path, data: dict[str, Any]) -> None:
     """Write what the pages are made from, before them: it must not hang on their being drawn."""
-    write_text(folder / REPORT, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    write_text(folder / REPORT, json.dumps(data, indent=1, allow_nan=False) + "\n", new_folder=False)
 
 
 def read_report(folder: str | Path) -> StudyResult:
