@@ -68,7 +68,9 @@ def test_a_node_sees_no_folder_of_the_driver_and_its_death_is_noticed(cluster, n
 
     ray.init(cluster.address, log_to_driver=False)
     try:
-        sights = ray.get([look.remote(str(tmp_path)) for _ in nodes])
+        # Each by its name: a task that is over before the next one is placed leaves its own node free for it.
+        tasks = [look.options(resources={f"node:{node.ip}": 0.01}) for node in nodes]
+        sights = ray.get([task.remote(str(tmp_path)) for task in tasks])
         assert {ip for _, _, ip in sights} == {node.ip for node in nodes}
         assert all(not sight and home != str(Path.home()) for sight, home, _ in sights)
         nodes[0].kill()
