@@ -71,6 +71,11 @@ class Check:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def family(self) -> str:
+        """Give the first word of its name."""
+        return self.name.split("-", 1)[0]
+
     def try_few(self, folder: Path, seed: int = 0) -> Outcome:
         """Try it as pytest does.
 
