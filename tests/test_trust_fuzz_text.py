@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
-from trust import fuzz_text
+from trust import fuzz_study, fuzz_text
 from trust.check import Effort
+from trust.finds import Finds
 
 
 @pytest.mark.parametrize("check", fuzz_text.CHECKS, ids=str)
@@ -25,12 +26,12 @@ def test_what_is_neither_read_nor_refused_would_be_seen(tmp_path, monkeypatch, a
     own = tmp_path / "own"
     own.mkdir()
     monkeypatch.chdir(tmp_path)
-    finds = fuzz_text.Finds()
+    finds = Finds()
     finds.attempt("a file", "text", act, own)
     assert finds.outcome().wrong
 
 
 def test_a_study_that_goes_on_to_other_values_would_be_seen(tmp_path, monkeypatch):
-    monkeypatch.setattr(fuzz_text, "values", id)
-    found = fuzz_text.fuzz_journals(Effort(times=4, seed=0, folder=tmp_path))
+    monkeypatch.setattr(fuzz_study, "values", id)
+    found = fuzz_study.fuzz_journals(Effort(times=4, seed=0, folder=tmp_path))
     assert any("another study" in one for one in found.wrong)
