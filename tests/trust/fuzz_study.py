@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - tables are read by line
-"""Hostile text: a run's files changed at any key or cut anywhere, then read by every command, or resumed.
+"""Hostile text: the files of a run, changed at any key or cut anywhere, then read by commands, or resumed."""
 
 import contextlib
 import io
