@@ -42,6 +42,11 @@ class StudyCurves:
         """Give a trial's records by fold, as recorded: those of a sweep with all its heads."""
         return self._recorded.get(number, {})
 
+    def spent(self, number: int) -> tuple[float, float]:
+        """Give the work and the seconds that a trial's runs took, by their last records."""
+        ends = [curve[-1] for _, curve in sorted(self.of(number).items())]
+        return sum(end.work for end in ends), sum(end.seconds for end in ends)
+
     def told(self, number: int, fold: int) -> Curve:
         """Give what a trial is known by on a fold that it has run on."""
         return self._told[fold][number]

@@ -21,6 +21,7 @@ from autofreeze.frugality import Frugality
 from autofreeze.job import EpochRecord, Job
 from autofreeze.live import LiveTrial, Observer
 from autofreeze.outcomes import Outcomes
+from autofreeze.phrases import listed
 from autofreeze.proposals import Proposal, Proposals
 from autofreeze.pruning import Decision, Go, Unpromising, Unstable, judge, judge_fold
 from autofreeze.records import read_records
@@ -115,6 +116,7 @@ class Study:
         trials = self._study.get_trials(deepcopy=False)
         self._ended = Outcomes(_read_result(trial) for trial in trials if trial.state.is_finished())
         self._curves = StudyCurves(read_records(run.path))
+        _refuse_lost_records(self._ended, self._curves)
         self._rungs = Rungs(scoring, self._curves)
         for result in self._ended:
             self._curves.settle(result.number, result.member)
@@ -462,3 +464,23 @@ def _read_result(trial: optuna.trial.FrozenTrial) -> TrialResult:
             f"study.journal: what it keeps of trial {trial.number} is damaged; put a copy of the file in its "
             "place, or begin anew with another --out"
         ) from None
+
+
+def _refuse_lost_records(ended: Outcomes, curves: StudyCurves) -> None:
+    """Refuse to go on where trials are judged against records that are no longer there.
+
+    Raises:
+        RunFolderError: The records of a trial that has ended add up to other work or time than it took.
+    """
+    lost = [
+        str(one.number)
+        for one in ended
+        if one.same_as is None
+        and not all(map(math.isclose, curves.spent(one.number), (one.work, one.seconds)))
+    ]
+    if lost:
+        raise RunFolderError(
+            f"records.jsonl lacks records of {'trial' if len(lost) == 1 else 'trials'} {listed(lost)}, "
+            "which by study.journal came to an end; put copies of both files in their places, or begin anew "
+            "with another --out"
+        )

@@ -587,6 +587,17 @@ def test_the_limit_counts_all_trials_and_a_second_session_goes_on_to_it(open_stu
     assert len(study.results) == 5
 
 
+@pytest.mark.parametrize("kept", [0, 5, -1])
+def test_a_study_whose_records_are_gone_is_told(open_study, kept):
+    folder, study, _ = open_study()
+    study.search(Limits(3))
+    folder.close()
+    records = folder.path / "records.jsonl"
+    records.write_text("".join(records.read_text().splitlines(keepends=True)[:kept]))
+    with pytest.raises(RunFolderError, match=r"lacks records of trials? .*2, which by study.journal"):
+        open_study(resume=True)
+
+
 def test_a_search_out_of_time_says_so_and_keeps_its_trials(open_study):
     _, study, _ = open_study()
     assert study.search(Limits(5, seconds=0.0)) == "out of time"
