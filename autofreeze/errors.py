@@ -13,9 +13,14 @@
 
 from collections.abc import Sequence
 
+LONGEST = 2_000
+"""Characters of one line: what was given may be as long as a file."""
+
 
 class AutofreezeError(Exception):
     """An expected failure, told in plain words: no traceback reaches the user.
+
+    Of a line longer than :data:`LONGEST` the middle is left out, which is said.
 
     Args:
         problems: One sentence each: what was given, what is allowed, the way out. All of them at once.
@@ -25,18 +30,31 @@ class AutofreezeError(Exception):
     exit_status = 1
 
     def __init__(self, problems: str | Sequence[str], *, where: str = "") -> None:
-        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        given = (problems,) if isinstance(problems, str) else problems
+        self.problems: tuple[str, ...] = tuple(map(_shortened, given))
         self.where = where
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        head = f"{self.where}: " if self.where else ""
+        head = f"{_shortened(self.where)}: " if self.where else ""
         if len(self.problems) == 1:
             return head + self.problems[0]
         return head.rstrip() + "".join(f"\n  {problem}" for problem in self.problems)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.problems, self.where)
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of each line that is too long: the way out stands at the end."""
+    return "\n".join(map(_shortened_line, text.split("\n"))) if len(text) > LONGEST else text
+
+
+def _shortened_line(line: str) -> str:
+    if len(line) <= LONGEST:
+        return line
+    half = LONGEST // 2 - 30  # what is said of the middle takes room too, and what was shortened stays
+    return f"{line[:half]} … {len(line) - 2 * half:,} characters left out … {line[-half:]}"
 
 
 def _rebuild(kind: type[AutofreezeError], problems: tuple[str, ...], where: str) -> AutofreezeError:

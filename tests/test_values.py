@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -114,6 +115,20 @@ def test_an_error_survives_the_way_between_processes():
         back = pickle.loads(pickle.dumps(error))
         assert type(back) is type(error)
         assert (back.problems, back.where, str(back)) == (error.problems, error.where, str(error))
+
+
+def test_of_a_line_as_long_as_a_file_the_middle_is_left_out_and_the_way_out_stays():
+    error = ConfigError(
+        ["head_lr: got '" + "x" * 200_000 + "'; must be a number", "y" * 2_000], where="z" * 5_000
+    )
+    first, second, third = str(error).splitlines()
+    assert second.startswith("  head_lr: got 'xxx")
+    assert re.search(r"x … 198,[0-9]{3} characters left out … x", second)
+    assert second.endswith("xxx'; must be a number")
+    assert third == "  " + "y" * 2_000
+    assert max(map(len, (first, second))) <= 2_002
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
 
 
 def test_what_the_user_gave_and_what_failed_end_differently():
