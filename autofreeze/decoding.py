@@ -17,6 +17,7 @@ several frames         the first
 =====================  ===========================================================================
 """
 
+import logging
 import os
 import struct
 import warnings
@@ -27,6 +28,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from threading import Condition
 from typing import TypeVar
 
 import numpy as np
@@ -37,6 +39,8 @@ from PIL import Image, UnidentifiedImageError, features
 from autofreeze.errors import AutofreezeError
 from autofreeze.faults import fault_in, is_want, told
 from autofreeze.preprocessing import Preprocessing
+from autofreeze.quiet import quiet
+from autofreeze.rates import free_memory
 
 Pixels = npt.NDArray[np.uint8]
 Result = TypeVar("Result")
@@ -71,6 +75,9 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> what sets the picture upright."""
+
+_BYTES_PER_PIXEL = 12
+"""What decoding takes at most: an image, its copy as RGB and that set upright, four bytes a pixel each."""
 
 _BITS_PER_SAMPLE = 258
 _PHOTOMETRIC = 262
@@ -124,8 +131,11 @@ def to_8_bits(image: Image.Image) -> Image.Image:
     white = white_of(image)
     values = np.asarray(image).astype(np.uint32)
     if _zero_is_white(image):
-        values = white - values
-    return Image.fromarray(((values * 255 + white // 2) // white).astype(np.uint8))
+        np.subtract(white, values, out=values)
+    values *= 255  # in place: an image may take most of the memory
+    values += white // 2
+    values //= white
+    return Image.fromarray(values.astype(np.uint8))
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -187,7 +197,8 @@ def decode_in_order(
 ) -> Iterator[Result | Unreadable]:
     """Decode images in a thread pool, in the order given, with a bounded number of them in memory.
 
-    An image of more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` allows is unreadable: it might be a bomb.
+    An image of more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` is unreadable: it might be a bomb. As many
+    pixels are decoded at a time, however many threads there are; more where much memory is free.
 
     Args:
         open_image: From an image id to an image that is opened, not decoded.
@@ -203,7 +214,7 @@ def decode_in_order(
         try:
             with _blamed_on_the_file():
                 opened = open_image(image)
-            with opened:
+            with opened, room.taken(opened.width * opened.height):
                 return decode(opened)
         except UNREADABLE as error:
             if (fault := fault_in(error)) is not None and is_want(fault):
@@ -211,6 +222,7 @@ def decode_in_order(
             return Unreadable(_reason(error))
 
     threads = os.cpu_count() or 1
+    room = _Room(most_pixels())
     todo = iter(images)
     with _quiet_pillow(), ThreadPoolExecutor(threads) as pool:
         ahead: deque[Future[Result | Unreadable]] = deque(
@@ -223,6 +235,33 @@ def decode_in_order(
         finally:
             for future in ahead:
                 future.cancel()
+
+
+def most_pixels() -> int:
+    """Give how many pixels are decoded at a time: half of the free memory's, or the largest image's."""
+    return max(2 * (Image.MAX_IMAGE_PIXELS or 0), free_memory() // 2 // _BYTES_PER_PIXEL)
+
+
+class _Room:
+    """Lets threads have so many pixels at a time; one that wants more waits until it is alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._free = most
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        """Wait for room, and keep it for the block."""
+        pixels = min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: pixels <= self._free)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
 
 
 def _tiff_tag(image: Image.Image, tag: int) -> object:
@@ -240,6 +279,8 @@ def _reason(error: Exception) -> str:
         return "is no image, or of a kind that is not read"
     if isinstance(error, Image.DecompressionBombError):
         return f"is too large: {str(error).partition(', could be')[0]}"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is"
     return str(error) or type(error).__name__
 
 
@@ -257,6 +298,6 @@ def _blamed_on_the_file() -> Iterator[None]:
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
     """Keep Pillow's remarks (transparent palettes, odd EXIF) off the terminal: one per image helps nobody."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet("PIL", logging.CRITICAL):
         warnings.filterwarnings("ignore", module=r"PIL\.")
         yield

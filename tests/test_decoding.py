@@ -2,9 +2,12 @@
 
 import errno
 import io
+import logging
 import os
 import random
 import struct
+import threading
+import time
 import zlib
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 from PIL import Image, ImageOps, features
 from trust.guard import guarded
 
+from autofreeze import decoding
 from autofreeze.decoding import UNREADABLE, Unreadable, decode_in_order, to_rgb
 from autofreeze.errors import AutofreezeError
 from autofreeze.imagefile import open_image
@@ -313,6 +317,50 @@ def test_images_come_in_the_order_asked_and_few_are_open_at_once():
     for done, (image, pixel) in enumerate(zip(asked, pixels, strict=True)):
         assert pixel == image % 256
         assert len(began) <= done + 1 + 8 * (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize("side", [10, 100])
+def test_so_many_pixels_are_decoded_at_a_time_and_a_larger_image_alone(side, monkeypatch):
+    monkeypatch.setattr(decoding, "most_pixels", lambda: 250)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    under_way, most = [], []
+    lock = threading.Lock()
+
+    def decode(image):
+        with lock:
+            under_way.append(image)
+            most.append(len(under_way))
+        time.sleep(0.002)
+        with lock:
+            under_way.remove(image)
+
+    list(decode_in_order(lambda _: Image.new("L", (side, side)), range(40), decode))
+    assert max(most) == (2 if side == 10 else 1)
+
+
+def test_the_largest_image_always_has_room_and_more_where_memory_is_free(monkeypatch):
+    monkeypatch.setattr(decoding, "free_memory", lambda: 0)
+    assert decoding.most_pixels() == 2 * Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(decoding, "free_memory", lambda: 24 * 10**9)
+    assert decoding.most_pixels() == 10**9
+
+
+def test_an_image_that_needs_more_memory_than_there_is_is_told_as_such():
+    def decode(_):
+        raise MemoryError
+
+    assert list(decode_in_order(lambda _: Image.new("L", (1, 1)), [0], decode)) == [
+        Unreadable("needs more memory than there is")
+    ]
+
+
+def test_what_pillow_logs_of_a_broken_file_does_not_reach_the_terminal(capfd):
+    def decode(_):
+        logging.getLogger("PIL.TiffImagePlugin").error("more samples than can be decoded")
+
+    list(decode_in_order(lambda _: Image.new("L", (1, 1)), [0], decode))
+    assert capfd.readouterr().err == ""
+    assert logging.getLogger("PIL").level == logging.NOTSET
 
 
 def test_an_error_that_is_no_fault_of_the_file_is_not_hidden():
