@@ -26,6 +26,9 @@ MEMORY = 1 << 30
 class Finds:
     """What went wrong: the shortest input of each kind."""
 
+    memory: int = MEMORY
+    """Bytes by which an input may make the process grow."""
+
     tried: int = 0
     kinds: dict[str, str] = field(default_factory=dict)
     ends: dict[str, int] = field(default_factory=dict)
@@ -41,7 +44,7 @@ class Finds:
         from autofreeze.errors import AutofreezeError
 
         result = None
-        with guarded([folder], memory=MEMORY) as seen:
+        with guarded([folder], memory=self.memory) as seen:
             try:
                 result = act()
                 end = "read"
@@ -59,7 +62,7 @@ class Finds:
 
     def command(self, given: object, folder: Path, *arguments: object) -> tuple[int, str]:
         """Run a command that must end with 0, 1 or 2, and show nothing that drives a terminal."""
-        with guarded([folder], memory=MEMORY) as seen:
+        with guarded([folder], memory=self.memory) as seen:
             status, told = in_process(*arguments)
         name = f"autofreeze {arguments[0]}"
         self.ends[f"status {status}"] = self.ends.get(f"status {status}", 0) + 1
