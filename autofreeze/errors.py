@@ -20,7 +20,8 @@ LONGEST = 2_000
 class AutofreezeError(Exception):
     """An expected failure, told in plain words: no traceback reaches the user.
 
-    Of a line longer than :data:`LONGEST` the middle is left out, which is said.
+    Of a line longer than :data:`LONGEST` the middle is left out, which is said. Where a sentence has several
+    lines, the others are set in, so that no name of a file or a class passes for a sentence.
 
     Args:
         problems: One sentence each: what was given, what is allowed, the way out. All of them at once.
@@ -37,9 +38,10 @@ class AutofreezeError(Exception):
 
     def __str__(self) -> str:
         head = f"{_shortened(self.where)}: " if self.where else ""
-        if len(self.problems) == 1:
-            return head + self.problems[0]
-        return head.rstrip() + "".join(f"\n  {problem}" for problem in self.problems)
+        told = [problem.replace("\n", "\n    ") for problem in self.problems]
+        if len(told) == 1:
+            return head + told[0]
+        return head.rstrip() + "".join(f"\n  {problem}" for problem in told)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.problems, self.where)

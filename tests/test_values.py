@@ -131,6 +131,13 @@ def test_of_a_line_as_long_as_a_file_the_middle_is_left_out_and_the_way_out_stay
     assert str(again) == str(error)
 
 
+def test_no_name_passes_for_a_sentence_of_its_own():
+    error = DataError(["class a\n  class c: no images", "class b: no images"], where="photos")
+    beginnings = [line for line in str(error).splitlines() if line.startswith("  class")]
+    assert beginnings == ["  class a", "  class b: no images"]
+    assert "\n" + " " * 6 + "class c" in str(error)
+
+
 def test_what_the_user_gave_and_what_failed_end_differently():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
     assert len(kinds) > 5
