@@ -1,6 +1,8 @@
 """Faults of the machine: no room, no memory, no handles. They are nobody's result, and end a search."""
 
 import errno
+import mmap
+import os
 
 from autofreeze.errors import AutofreezeError
 
@@ -17,12 +19,24 @@ _WAYS_OUT = {
     errno.ENOENT: "see whether a file or folder was removed meanwhile",
     errno.EMFILE: _MORE_HANDLES,
     errno.ENFILE: _MORE_HANDLES,
-    errno.ENOMEM: "free memory",
+    errno.ENOMEM: "free memory, or allow more (ulimit -v)",
     errno.EAGAIN: "free memory, or allow more processes (ulimit -u)",
 }
 OF_THE_MACHINE = _WAYS_OUT.keys() - {errno.ENOENT, errno.EACCES, errno.EPERM, errno.EAGAIN}
 
 _OF_THE_PROCESS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+_NO_MEMORY = (
+    "allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "can't start new thread",
+    "could not create a primitive",
+)
+"""What torch, oneDNN and Python say in a ``RuntimeError`` where memory ran out; some of it for other reasons."""
+
+_SHARE_AT_HAND = 8
+"""A process that may not have so small a part of the machine's memory is short of it."""
 
 
 def is_want(error: BaseException) -> bool:
@@ -35,14 +49,34 @@ def fault_in(error: BaseException) -> OSError | None:
     """Find the fault of the machine that an error comes from; None where it comes from none.
 
     Libraries put errors of their own before it: torch.save tells that its file has another length than it
-    thought, and the reason is behind that.
+    thought, and the reason is behind that. An allocation that fails is the machine's fault where memory is
+    short; where it is not, too much was asked for.
     """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in OF_THE_MACHINE:
             return seen
+        if _found_no_memory(seen) and _is_memory_short():
+            return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+def _found_no_memory(error: BaseException) -> bool:
+    if isinstance(error, RuntimeError) and type(error).__name__ != "OutOfMemoryError":  # a GPU's
+        return any(words in str(error) for words in _NO_MEMORY)
+    return isinstance(error, MemoryError)
+
+
+def _is_memory_short() -> bool:
+    """Try whether the process may have a part of the machine's memory; nothing is used of it."""
+    if not hasattr(os, "sysconf"):
+        return True
+    try:
+        mmap.mmap(-1, os.sysconf("SC_PHYS_PAGES") // _SHARE_AT_HAND * os.sysconf("SC_PAGE_SIZE")).close()
+    except (OSError, MemoryError):
+        return True
+    return False
 
 
 def told(error: OSError, *, after: str = "", where: str = "") -> AutofreezeError:

@@ -30,9 +30,18 @@ class Journal(JournalFileBackend):
         self._together = 0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Write lines, and wait for the disk unless a block of :meth:`together` does so at its end."""
+        """Write lines, and wait for the disk unless a block of :meth:`together` does so at its end.
+
+        Raises:
+            OSError: They cannot be written, or the folder has gone.
+        """
         if not self._together:
-            super().append_logs(logs)
+            try:
+                super().append_logs(logs)
+            except RuntimeError as error:  # Optuna lost its lock file, and leaves the reason behind that
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
             return
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with self._path.open("ab") as stream:

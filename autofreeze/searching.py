@@ -16,7 +16,7 @@ from autofreeze.errors import AutofreezeError, ConfigError, RunFolderError
 from autofreeze.eventlog import EventLog
 from autofreeze.executing import Workplace, workplace
 from autofreeze.executors.protocol import Executor
-from autofreeze.faults import told
+from autofreeze.faults import fault_in, told
 from autofreeze.gathering import gather
 from autofreeze.phrases import counted
 from autofreeze.plan import Plan
@@ -180,8 +180,11 @@ class SearchSession:
                 with suppress(OSError, RunFolderError):  # what broke it off may keep this from being written
                     self._write(study.results, reason_of(error))
                 raise
-            except OSError as error:
-                raise told(error, after="then go on with --resume", where=str(self.out)) from error
+            except (OSError, MemoryError, RuntimeError) as error:
+                fault = error if isinstance(error, OSError) else fault_in(error)
+                if fault is None:
+                    raise
+                raise told(fault, after="then go on with --resume", where=str(self.out)) from error
             found = self._confirmation
             watcher.ends(cut_short or should_stop() or (found.cut_short if found else ""))
             return self._write(study.results, cut_short or should_stop())

@@ -1,7 +1,11 @@
 """Faults of the machine: found behind errors of libraries, and told with the way out."""
 
 import errno
+import resource
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autofreeze.errors import AutofreezeError
@@ -46,3 +50,45 @@ def test_a_fault_is_found_behind_what_a_library_makes_of_it():
 def test_what_has_no_way_out_is_told_as_it_is():
     assert str(told(OSError(errno.EXDEV, "Cross-device link"), where="run")) == "run: cross-device link"
     assert str(told(OSError("broken"))) == "broken"
+
+
+@pytest.fixture
+def short_of_memory():
+    """As little address space as no machine has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**26, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
+    ],
+    ids=str,
+)
+def test_an_allocation_that_fails_where_memory_is_short_ends_the_search(made_up, short_of_memory, error):
+    def hungry(_):
+        raise error
+        yield
+
+    executor = LocalExecutor(hungry)
+    executor.submit(made_up.job(0))
+    with pytest.raises(AutofreezeError, match=r"ulimit -v\), then go on with --resume$"):
+        executor.next_event()
+
+
+def test_an_allocation_that_no_machine_could_make_is_the_runs_own_failure(made_up):
+    def absurd(_):
+        np.ones(2**60)
+        yield
+
+    executor = LocalExecutor(absurd)
+    executor.submit(made_up.job(0))
+    assert isinstance(executor.next_event(), Failed)

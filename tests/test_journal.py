@@ -64,3 +64,12 @@ def test_lines_of_a_block_that_was_broken_off_are_there_and_optuna_reads_them(tm
     other = study_in(JournalFileBackend(str(tmp_path / "j")))
     assert told(other) == told(study)
     assert [one.values for one in other.trials] == [[1.0]]
+
+
+def test_a_folder_that_goes_while_a_line_is_written_is_told_by_the_systems_error(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    journal = Journal(folder / "j")
+    monkeypatch.setattr(os, "fsync", lambda _: folder.rename(tmp_path / "away"))
+    with pytest.raises(FileNotFoundError):
+        journal.append_logs([{"op_code": 0}])

@@ -81,11 +81,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads has seen enough
         _drop_output()
         return BROKEN_PIPE
-    except OSError as error:
-        from autofreeze.faults import told
+    except (OSError, MemoryError, RuntimeError) as error:
+        from autofreeze.faults import fault_in, told
 
+        fault = error if isinstance(error, OSError) else fault_in(error)
+        if fault is None:
+            raise
         _drop_output()
-        _say(str(told(error)))
+        _say(str(told(fault)))
         return 1
     except KeyboardInterrupt:
         _say("interrupted")

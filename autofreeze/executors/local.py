@@ -66,10 +66,11 @@ class LocalExecutor:
             self.stop(job)
             return Failed(job, str(error), traceback.format_exc())
         except Exception as error:
+            fault = fault_in(error)  # before the run lets go of what it has
             self.stop(job)
             if isinstance(error, self._raises):
                 raise
-            if (fault := fault_in(error)) is not None:
+            if fault is not None:
                 raise told(fault, after="then go on with --resume") from error
             return Failed(job, _in_one_line(error), traceback.format_exc())
         if record is None:
