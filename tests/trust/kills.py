@@ -1,7 +1,6 @@
 """``kill -9`` of commands at random instants, by the clock and between two changes to files."""
 
 import hashlib
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -315,7 +314,7 @@ def kill_train(effort: Effort) -> Outcome:
     whole, log = effort.folder / "whole", effort.folder / "changes.log"
     first, _ = victims.run(*told, "--out", whole, log=log)
     wrong = [*search.complaints(), *export.complaints(), *first.complaints()]
-    expected = _models_in(whole)
+    expected = studies.model_in(whole)
     instants = _instants(effort.rng, 0.5 * first.seconds, len(_log_of(effort.folder)) // 2)
     kills, recovery, number = 0, list[float](), 0
     while kills < effort.times:
@@ -330,29 +329,17 @@ def kill_train(effort: Effort) -> Outcome:
                 history.append(f"killed {at}")
             elif history:
                 recovery.append(seconds or ended.seconds)
-            there = _models_in(out)
+            there = studies.model_in(out)
             if MODEL in there and there != {**there, **expected}:
                 wrong.append(f"{history}: the model is torn, another one, or without its JSON")
         wrong += [f"{history}: {one}" for one in ended.complaints()]
-        found = _models_in(out)
+        found = studies.model_in(out)
         wrong += [
             f"{history}: {name} is missing, another one, or left behind"
             for name in sorted({*found, *expected})
             if found.get(name) != expected.get(name)
         ]
     return Outcome(tried=kills, wrong=wrong, recovery=recovery, note=f"{number} trainings of 12 epochs")
-
-
-def _models_in(folder: Path) -> dict[str, object]:
-    """Give what is in every file; the metadata of safetensors lie in any order, so their header is read."""
-    found: dict[str, object] = {}
-    for path in folder.iterdir() if folder.exists() else ():
-        data = path.read_bytes()
-        found[path.name] = data
-        if path.name == MODEL:
-            end = 8 + int.from_bytes(data[:8], "little")
-            found[path.name] = (json.loads(data[8:end]), data[end:])
-    return found
 
 
 # Ways of writing

@@ -141,3 +141,15 @@ def differences(folder: Path, other: Path) -> list[str]:
 def copied(folder: Path, to: Path) -> Path:
     """Copy a folder."""
     return Path(shutil.copytree(folder, to))
+
+
+def model_in(folder: Path) -> dict[str, object]:
+    """Give what is in every file; the metadata of safetensors lie in any order, so their header is read."""
+    found: dict[str, object] = {}
+    for path in folder.iterdir() if folder.exists() else ():
+        data = path.read_bytes()
+        found[path.name] = data
+        if path.name == "model.safetensors":
+            end = 8 + int.from_bytes(data[:8], "little")
+            found[path.name] = (json.loads(data[8:end]), data[end:])
+    return found

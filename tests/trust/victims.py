@@ -1,4 +1,4 @@
-"""Commands that are killed at an instant: a clock's, or that of a certain change to a file.
+"""Commands to which something happens at an instant: a clock's, or that of a certain change to a file.
 
 They are forked from a server that has loaded torch (``multiprocessing``'s fork server), so that instants fall
 into a command's work, and not into the two seconds before it.
@@ -9,10 +9,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from trust.commands import Ended, Place
@@ -22,12 +26,21 @@ TESTS = str(Path(__file__).parents[1])
 PATIENCE = 240.0
 """Seconds within which a command must have ended on a busy machine."""
 
-_numbers = itertools.count()
+Act = Callable[[int], None]
+"""Happens to a command at an instant; gets the number of its process, and can be pickled."""
+
+Fault = Callable[[], AbstractContextManager[None]]
+"""What a command is born with; entered in its own process, and can be pickled."""
+
+
+def kill(process: int) -> None:
+    """End a process that has no say in it."""
+    os.kill(process, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
 class Instant:
-    """When a command is killed: after so many seconds, or before its n-th change to a file."""
+    """When something happens: after so many seconds, or before the command's n-th change to a file."""
 
     seconds: float | None = None
     change: int | None = None
@@ -39,30 +52,39 @@ class Instant:
 
 
 def _run(
-    arguments: Sequence[str], environment: dict[str, str], out: str, err: str, dies_at: int | None, log: str
+    arguments: Sequence[str],
+    environment: dict[str, str],
+    streams: tuple[Connection, Connection],
+    due: int | None,
+    act: Act,
+    fault: Fault,
+    log: str,
 ) -> None:
     """Be a command, in a process of its own."""
-    for path, number in ((out, 1), (err, 2)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, number)
-        os.close(file)
+    for number, stream in enumerate(streams, 1):
+        os.dup2(stream.fileno(), number)
+        stream.close()
+    # The server's own would take these for what its own are.
+    sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
     os.environ.update(environment)
     os.environ.pop("AUTOFREEZE_TEST_DATA", None)
+    tempfile.tempdir = None  # the server's
     import torch
 
     torch.set_num_threads(1)
     from autofreeze.cli import main
 
-    if dies_at is not None or log:
-        _watch(dies_at, log)
-    status = main(arguments)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with fault():
+        if due is not None or log:
+            _watch(due, act, log)
+        status = main(arguments)
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)
 
 
-def _watch(dies_at: int | None, log: str) -> None:
-    """Count what changes files, write it down, and die at a certain one."""
+def _watch(due: int | None, act: Act, log: str) -> None:
+    """Count what changes files, write it down, and act before a certain one."""
     count = itertools.count(1)
     told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if log else None
 
@@ -86,14 +108,14 @@ def _watch(dies_at: int | None, log: str) -> None:
             return
         if told is not None:
             os.write(told, ("\t".join(words) + "\n").encode())
-        if next(count) == dies_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if next(count) == due:
+            act(os.getpid())
 
     sys.addaudithook(see)
 
 
 class Victims:
-    """Starts commands at a place, and kills them.
+    """Starts commands at a place, and does to them what is asked for.
 
     Args:
         place: Where they run.
@@ -116,15 +138,19 @@ class Victims:
         self,
         *arguments: object,
         at: Instant | None = None,
+        act: Act = kill,
+        fault: Fault = nullcontext,
         log: Path | None = None,
         goes_on: Callable[[], bool] | None = None,
         cache: Path | None = None,
     ) -> tuple[Ended, float | None]:
-        """Run a command to its end, or until it is killed.
+        """Run a command to its end.
 
         Args:
             arguments: Of ``autofreeze``.
-            at: When to kill it.
+            at: When something happens to it.
+            act: What happens then.
+            fault: What it is born with.
             log: Where its changes to files are written down.
             goes_on: Asked all the time whether the work goes on.
             cache: The cache folder; the place's own when left out.
@@ -133,20 +159,28 @@ class Victims:
             How it ended, and after how many seconds ``goes_on`` was true first, or it ended; None where it
             was killed before.
         """
-        number = next(_numbers)
-        out, err = (self.place.root / f".{name}-{os.getpid()}-{number}" for name in ("out", "err"))
         environment = {**self.place.env(), "AUTOFREEZE_CACHE": str(cache or self.place.cache)}
-        dies_at = at.change if at else None
+        readers = [_Reader() for _ in range(2)]
         process = self._server.Process(
             target=_run,
-            args=(list(map(str, arguments)), environment, str(out), str(err), dies_at, str(log or "")),
-        )
+            args=(
+                list(map(str, arguments)), environment, tuple(one.written for one in readers),
+                at.change if at else None, act, fault, str(log or ""),
+            ),
+        )  # fmt: skip
         began = time.monotonic()
         process.start()
-        limit = at.seconds if at and at.seconds is not None else PATIENCE
+        for reader in readers:
+            reader.start()
+        due = at.seconds if at else None
         went_on = None
-        while time.monotonic() - began < limit and process.is_alive():
-            process.join(min(0.01, max(limit - (time.monotonic() - began), 0)))
+        while (passed := time.monotonic() - began) < PATIENCE and process.is_alive():
+            process.join(0.01 if due is None else min(0.01, max(due - passed, 0)))
+            if due is not None and time.monotonic() - began >= due:
+                due = None
+                if process.is_alive():
+                    assert process.pid is not None
+                    act(process.pid)
             if went_on is None and goes_on is not None and goes_on():
                 went_on = time.monotonic() - began
         if process.is_alive():
@@ -156,11 +190,29 @@ class Victims:
         status = process.exitcode
         assert status is not None
         process.close()
-        texts = [
-            file.read_text(encoding="utf-8", errors="backslashreplace") if file.exists() else ""
-            for file in (out, err)
-        ]
-        for file in (out, err):
-            file.unlink(missing_ok=True)
-        ended = Ended(status, texts[0], texts[1], seconds)
+        ended = Ended(status, *(one.text() for one in readers), seconds)
         return ended, (went_on or seconds) if not ended.killed else went_on
+
+
+class _Reader:
+    """Reads what a command says; through a pipe, which no limit of files and disks reaches."""
+
+    def __init__(self) -> None:
+        self._read, self.written = multiprocessing.Pipe(duplex=False)
+        self._said = bytearray()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def start(self) -> None:
+        """Read from now on; the command has its own end by now."""
+        self.written.close()
+        self._thread.start()
+
+    def _follow(self) -> None:
+        while piece := os.read(self._read.fileno(), 1 << 16):
+            self._said += piece
+        self._read.close()
+
+    def text(self) -> str:
+        """Give all that was said, once the command has ended."""
+        self._thread.join(10)  # what it has started may still hold the other end
+        return self._said.decode("utf-8", errors="backslashreplace")
