@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from autofreeze.documents import write_text
 from autofreeze.errors import BackboneError, ConfigError
+from autofreeze.phrases import counted
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.values import Value, did_you_mean
-from autofreeze.weights import read_weights
+from autofreeze.weights import MOST_SWOLLEN, read_weights
 
 NAME = "model.safetensors"
 """What the file is called in the folder of a training."""
@@ -105,7 +106,7 @@ class _Facts(Value):
     architecture: str = Field(min_length=1)
     label_names: tuple[str, ...] = Field(min_length=1)
     num_classes: int
-    model_args: dict[Literal["img_size"], int] = Field(default_factory=dict)
+    model_args: dict[Literal["img_size"], Annotated[int, Field(ge=1, le=4096)]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,24 +132,49 @@ class TrainedModel:
         """
         if not is_model(self.architecture):
             raise BackboneError(
-                f"timm {timm.__version__} has no model {self.architecture!r}"
+                f"timm {timm.__version__} has no model {self.architecture[:80]!r}"
                 f"{_near(self.architecture)}; the version that trained it may know more",
                 where=str(self.path),
             )
         try:
-            with torch.random.fork_rng(devices=[]):
-                model: nn.Module = timm.create_model(
-                    self.architecture, num_classes=len(self.classes), **self.options
-                )
-            model.load_state_dict(dict(self.tensors))
-        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            with torch.device("meta"):
+                problem = self._difference(self._made())
+            if not problem:
+                with torch.random.fork_rng(devices=[]):
+                    model = self._made()
+                model.load_state_dict(dict(self.tensors))
+                return model.float().eval()
+        except Exception as error:  # noqa: BLE001 - models raise almost anything for sizes that they cannot take
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise BackboneError(
-                f"its tensors are not those of timm's {self.architecture} with {len(self.classes)} classes: "
-                f"{lines[min(1, len(lines) - 1)][:200] if lines else type(error).__name__}",
-                where=str(self.path),
-            ) from None
-        return model.float().eval()
+            problem = lines[min(1, len(lines) - 1)][:200] if lines else type(error).__name__
+        raise BackboneError(
+            f"its tensors are not those of timm's {self.architecture} with {len(self.classes)} classes: "
+            f"{problem}",
+            where=str(self.path),
+        )
+
+    def _made(self) -> nn.Module:
+        model: nn.Module = timm.create_model(self.architecture, num_classes=len(self.classes), **self.options)
+        return model
+
+    def _difference(self, model: nn.Module) -> str:
+        """Say in what a model differs from the tensors; empty where in nothing.
+
+        Asked of a model without numbers, before any memory is taken: a small file may name a huge model.
+        """
+        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+        given = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+        if missing := [name for name in shapes if name not in given]:
+            return f"{counted(len(missing), 'tensor')} missing, {missing[0]} first"
+        if more := [name for name in given if name not in shapes]:
+            return f"{counted(len(more), 'tensor')} too many, {more[0][:80]!r} first"
+        for name, shape in shapes.items():
+            if given[name] != shape:
+                return f"{name} is {given[name]}, not {shape}"
+        needs = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+        if needs > MOST_SWOLLEN * self.path.stat().st_size + 2**30:
+            return f"the model takes {needs:,} bytes, and the file has {self.path.stat().st_size:,}"
+        return ""
 
 
 def read_model(path: Path) -> TrainedModel:
@@ -193,7 +219,7 @@ def read_model(path: Path) -> TrainedModel:
     file = read_weights(path)
     return TrainedModel(
         path=path,
-        architecture=facts.architecture.partition(".")[0],
+        architecture=facts.architecture.partition(".")[0] or facts.architecture,
         classes=facts.label_names,
         preprocessing=_preprocessing(said, where),
         options={str(name): value for name, value in facts.model_args.items()},

@@ -105,4 +105,6 @@ def _explain_one(item: Mapping[str, Any], known: list[str]) -> str:
     given = given if len(given) <= _LONGEST else f"{given[:_LONGEST]}…"
     if item["type"] == "too_short":
         return f"{head}got {given}; must hold at least {item['ctx']['min_length']}"
+    if item["type"] == "string_too_short":
+        return f"{head}got {given}; must not be empty"
     return f"{head}got {given}; must be {_KINDS.get(item['type'], message.removeprefix('Input should be '))}"

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 from io import StringIO
 from pathlib import Path
@@ -14,13 +15,14 @@ import torch
 from exported import native_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from trust.guard import guarded
 
 import autofreeze
 from autofreeze import predicting, recipes
 from autofreeze.backbone import load_backbone
 from autofreeze.cli import main
 from autofreeze.errors import AutofreezeError, BackboneError, ConfigError, DataError, InputError
-from autofreeze.modelfile import read_model, save_model
+from autofreeze.modelfile import TrainedModel, read_model, save_model
 from autofreeze.predicting import predict, predict_to
 from autofreeze.report.predictions import PredictionTable
 from autofreeze.retraining import train
@@ -439,7 +441,18 @@ def test_a_file_of_others_serves_if_it_says_what_is_needed(model, split_folders,
         ({"architecture": "test_resnot"}, "has no model 'test_resnot'; did you mean test_resnet"),
         ({"architecture": "hf-hub:somebody/model"}, "has no model 'hf-hub:somebody/model'"),
         ({"architecture": "local-dir:/tmp"}, "has no model 'local-dir:/tmp'"),
-        ({"architecture": "test_vit"}, "its tensors are not those of timm's test_vit with 3 classes"),
+        (
+            {"architecture": "test_vit"},
+            "are not those of timm's test_vit with 3 classes: .* missing",
+        ),
+        ({"architecture": "../../etc/passwd"}, "has no model '../../etc/passwd'"),
+        ({"architecture": ""}, "architecture: got ''; must not be empty"),
+        (
+            {"architecture": "test_vit", "model_args": {"img_size": 10**6}},
+            "img_size: got 1000000; must be less",
+        ),
+        ({"architecture": "test_vit", "model_args": {"img_size": 30}}, "not those of timm's test_vit"),
+        ({"model_args": {"img_size": 32}}, "unexpected keyword argument 'img_size'"),
         ({"num_classes": 4, "label_names": list("abcd")}, "with 4 classes"),
         ({"model_args": {"pretrained": 1}}, "model_args.pretrained"),
         ({"pretrained_cfg": None}, "does not say how images are prepared"),
@@ -453,6 +466,48 @@ def test_a_file_that_does_not_say_what_is_needed_is_refused(model, tmp_path, cha
     path = save_with(tmp_path / "m.safetensors", model, **said)
     with pytest.raises(BackboneError, match=problem):
         read_model(path).build()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda name, tensor: {}, "1 tensor missing, {name} first"),
+        (lambda name, tensor: {name: tensor, "extra": tensor.clone()}, "1 tensor too many, 'extra' first"),
+        (lambda name, tensor: {name: tensor[:1].clone()}, "{name} is (1, {rest}), not ({first}, {rest})"),
+    ],
+)
+def test_it_is_said_which_tensor_is_not_the_models(model, tmp_path, change, problem):
+    tensors = load_file(model)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 4)
+    tensor = tensors.pop(name)
+    texts = {key: text if isinstance(text, str) else json.dumps(text) for key, text in FACTS.items()}
+    save_file(tensors | change(name, tensor), tmp_path / "m.safetensors", metadata=texts)
+    first, *rest = tensor.shape
+    expected = problem.format(name=name, first=first, rest=", ".join(map(str, rest)))
+    with pytest.raises(BackboneError, match=re.escape(expected)):
+        read_model(tmp_path / "m.safetensors").build()
+
+
+def test_a_small_file_that_names_a_huge_model_takes_no_memory(model, tmp_path):
+    said = FACTS | {"architecture": "vit_giant_patch14_224"}
+    path = save_with(tmp_path / "m.safetensors", model, **said)
+    with guarded([tmp_path], memory=2**28), pytest.raises(BackboneError, match="tensors missing"):
+        read_model(path).build()
+
+
+def test_a_model_that_takes_far_more_than_its_file_holds_is_not_made(model, tmp_path, monkeypatch):
+    path = save_with(tmp_path / "m.safetensors", model, **FACTS)
+    found = read_model(path)
+    made = TrainedModel._made
+
+    def large(trained):
+        network = made(trained)
+        network.register_buffer("beside", torch.zeros(2**40), persistent=False)
+        return network
+
+    monkeypatch.setattr(TrainedModel, "_made", large)
+    with pytest.raises(BackboneError, match=r"the model takes 4,398,\d+,\d+,\d+ bytes, and the file has"):
+        found.build()
 
 
 def test_only_whole_safetensors_files_are_read(model, tmp_path):
