@@ -6,6 +6,7 @@ import io
 import posixpath
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +184,23 @@ def write_images(folder: Path) -> Path:
 
 
 def fuzz_tables(effort: Effort) -> Outcome:
-    """List the images that tables name: what Python's csv says, and none outside the table's folder."""
+    """List the images that tables name: what Python's csv says, and none outside the table's folder.
+
+    Every way to write a path comes first, in a table in which all else is right.
+    """
     from autofreeze.sources.table import list_table
 
     root = write_images(effort.folder)
     file = root / "table.csv"
+    ways = Finds()
+    for path in (*GOOD, *SAME, *BAD):
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("path", "label"), (path.replace("{root}", str(root)), "cat")])
+        file.write_bytes(text.getvalue().encode())
+        ways.tried += 1
+        read = ways.attempt("a path", path, lambda: list_table(file), effort.folder) is not None
+        if read == (path in BAD):
+            ways.add(f"the path {path[:60]!r} is {'taken' if read else 'refused'}", path)
 
     def body(finds: Finds, raw: bytes) -> None:
         file.write_bytes(raw)
@@ -201,7 +214,8 @@ def fuzz_tables(effort: Effort) -> Outcome:
         if finds.tried % 10 == 0:
             finds.command(raw, effort.folder, "check", file, "--cache", effort.folder / "cache")
 
-    return with_examples(effort, tables(), body)
+    found = with_examples(effort, tables(), body)
+    return replace(found, tried=found.tried + ways.tried, wrong=[*ways.outcome().wrong, *found.wrong])
 
 
 CHECKS: tuple[Check, ...] = (
