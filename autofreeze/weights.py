@@ -193,7 +193,8 @@ def _read_pickled(path: Path) -> Mapping[str, Tensor]:
 
 
 def _tensors_only(state: Mapping[str, Any], path: Path) -> Mapping[str, Tensor]:
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    # By the class's own method: a pickled tensor may bring attributes that hide its methods; this drops them.
+    tensors = {name: Tensor.detach(value) for name, value in state.items() if isinstance(value, Tensor)}
     if not tensors:
         raise BackboneError(
             "holds no tensors; expected names with tensors, bare or under state_dict, model or model_ema",

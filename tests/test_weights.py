@@ -128,6 +128,16 @@ def test_shapes_that_no_array_has_are_refused(shape, tmp_path):
         read_weights(tmp_path / "net.safetensors")
 
 
+def test_attributes_that_a_tensor_brings_are_dropped(tmp_path):
+    tensor = torch.arange(6.0)
+    for name in ("detach", "is_floating_point", "cpu", "element_size", "to", "numpy"):
+        setattr(tensor, name, "no method")
+    torch.save({"a": tensor}, tmp_path / "net.pth")
+    read = read_weights(tmp_path / "net.pth").tensors["a"]
+    assert torch.equal(read, torch.arange(6.0))
+    assert vars(read) == {}
+
+
 def test_tied_weights_are_read(tmp_path):
     shared = torch.arange(6.0)
     torch.save({"a": shared, "b": shared}, tmp_path / "net.pth")
