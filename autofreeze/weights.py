@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -178,7 +179,9 @@ def _read_pickled(path: Path) -> Mapping[str, Tensor]:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 _refuse_swollen(sum(entry.file_size for entry in archive.infolist()), path)
-        return _tensors_only(load_state_dict(str(path), weights_only=True), path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on older pickles and odd tensors
+            return _tensors_only(load_state_dict(str(path), weights_only=True), path)
     except BackboneError:
         raise
     except Exception as error:  # noqa: BLE001 - damaged pickles raise almost anything

@@ -101,7 +101,6 @@ ODD = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:torch")  # its own remarks on sparse tensors
 @pytest.mark.parametrize("kind", ODD)
 def test_tensors_that_are_no_plain_arrays_or_larger_than_their_file_are_refused(kind, tmp_path):
     given, words = ODD[kind]
@@ -126,6 +125,11 @@ def test_shapes_that_no_array_has_are_refused(shape, tmp_path):
     (tmp_path / "net.safetensors").write_bytes(header(0, {"a": entry}) + bytes(size))
     with pytest.raises(BackboneError, match=r"repeats itself|has 5000 dimensions"):
         read_weights(tmp_path / "net.safetensors")
+
+
+def test_pickles_of_another_protocol_are_read_without_remarks(tmp_path):
+    torch.save(TENSORS, tmp_path / "net.pth", pickle_protocol=3)
+    assert set(read_weights(tmp_path / "net.pth").tensors) == set(TENSORS)
 
 
 def test_attributes_that_a_tensor_brings_are_dropped(tmp_path):
