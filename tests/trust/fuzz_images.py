@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from trust import bytewise
 from trust.check import Check, Effort, Outcome
 from trust.finds import Finds
 from trust.guard import guarded
@@ -26,9 +27,6 @@ HEIGHT, WIDTH = 40, 48
 PIXELS = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 MEMORY = 3 << 30
 """Bytes by which images may make the process grow: what the largest that Pillow reads takes, with two copies."""
-
-NUMBERS = (0, 1, 2**16, 20_000, 2**28, 2**31 - 1, 2**31, 2**32 - 1)
-"""Written over lengths, offsets and sides."""
 
 
 @cache
@@ -65,36 +63,9 @@ def originals() -> tuple[tuple[str, bytes], ...]:
 
 
 def changed(rng: random.Random, original: bytes) -> bytes:
-    """Change an image in one to six places; the checksums of a PNG are mostly right again afterwards."""
-    raw = bytearray(original)
-    for _ in range(rng.randint(1, 6)):
-        if len(raw) < 8:
-            break
-        # Half of them near the beginning, where sizes and tables stand.
-        at = rng.randrange(len(raw)) if rng.random() < 0.5 else rng.randrange(min(len(raw), 200))
-        _change(rng, raw, at)
-    return with_checksums(bytes(raw)) if rng.random() < 0.8 else bytes(raw)
-
-
-def _change(rng: random.Random, raw: bytearray, at: int) -> None:
-    how = rng.random()
-    if how < 0.4:
-        raw[at] = rng.choice((0, 255, 127, 128, rng.randrange(256)))
-    elif how < 0.5:
-        del raw[at:]
-    elif how < 0.6:
-        raw[at : at + 4] = struct.pack(rng.choice("<>") + "I", rng.choice(NUMBERS))
-    elif how < 0.7:
-        other = rng.randrange(len(raw))
-        raw[at:at] = raw[other : other + rng.randrange(64)]
-    elif how < 0.8:
-        del raw[at : at + rng.randrange(32)]
-    elif how < 0.9:
-        other = rng.choice(originals())[1]
-        start = rng.randrange(len(other))
-        raw[at : at + 20] = other[start : start + 20]
-    else:
-        raw += rng.randbytes(10)
+    """Change an image in some places; the checksums of a PNG are mostly right again afterwards."""
+    raw = bytewise.changed(rng, original, [raw for _, raw in originals()])
+    return with_checksums(raw) if rng.random() < 0.8 else raw
 
 
 def with_checksums(raw: bytes) -> bytes:
@@ -175,7 +146,9 @@ def complaints(what: str, found: object) -> Iterator[str]:
     """Say what no reading may come to."""
     from autofreeze.decoding import Unreadable
 
-    if isinstance(found, Unreadable):
+    if found is None:
+        yield f"{what}: ended the reading of all"
+    elif isinstance(found, Unreadable):
         if not found.reason.strip() or not found.reason.isprintable():
             yield f"{what}: refused without plain words: {found.reason!r}"
         if "emory" in found.reason:
@@ -202,7 +175,7 @@ def fuzz_images(effort: Effort) -> Outcome:
         again = attempted(finds, "decoded", kinds, raws, effort.folder)
         for place, (kind, raw) in enumerate(zip(kinds, raws, strict=True)):
             for what, own in found.items():
-                for one in complaints(what, own[place]) if own[place] is not None else ():
+                for one in complaints(what, own[place]):
                     finds.add(f"{kind} {one}", raw)
             if isinstance(first := found["decoded"][place], np.ndarray):
                 decoded += 1
@@ -326,7 +299,7 @@ def fuzz_bombs(effort: Effort) -> Outcome:
         finds.tried += 1
         for what in readers():
             found = finds.attempt(f"{name} {what}", len(raw), partial(_read_one, what, file), effort.folder)
-            for one in complaints(what, found) if found is not None else ():
+            for one in complaints(what, found):
                 finds.add(one, name)
             if type(found).__name__ == "Unreadable":
                 bad.add(file.name)
