@@ -239,6 +239,16 @@ def test_wrong_usage_has_the_same_status(arguments, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["\x1b[31mred.yaml", "two\nlines.yaml", "\u202eright.yaml", "\udcff.yaml"])
+def test_what_would_steer_a_terminal_is_told_as_an_escape(name, capsys):
+    assert main(["spaces", "copy", "quick", name]) == 0
+    assert main(["spaces", "validate", name]) == 0
+    told = "".join(capsys.readouterr())
+    assert told.replace("\n", "").isprintable()
+    assert len(told.splitlines()) == 2
+    assert Path(name).exists()
+
+
 def test_the_status_reaches_the_shell_and_no_traceback_the_screen(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "autofreeze.cli", "search", "nowhere", *SEARCH],

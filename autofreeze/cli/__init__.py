@@ -20,6 +20,7 @@ from autofreeze.cli.groups import groups
 from autofreeze.cli.plan import plan
 from autofreeze.cli.predict import predict
 from autofreeze.cli.report import report
+from autofreeze.cli.saying import say
 from autofreeze.cli.search import search
 from autofreeze.cli.spaces import spaces
 from autofreeze.cli.status import status
@@ -98,10 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _say(text: str) -> None:
     """Tell what went wrong, where that can be told."""
-    from autofreeze.phrases import printable
-
     with suppress(OSError):
-        typer.echo("autofreeze: " + "\n".join(map(printable, text.split("\n"))), err=True)
+        say(*f"autofreeze: {text}".split("\n"), err=True)
 
 
 def _drop_output() -> None:

@@ -7,6 +7,7 @@ import typer
 
 from autofreeze.cli import options
 from autofreeze.cli.options import OutputJson
+from autofreeze.cli.saying import say
 
 cache = typer.Typer(help="List and clear what is kept for later searches.", rich_markup_mode=None)
 
@@ -40,7 +41,7 @@ def list_cache(folder: Folder = None, as_json: OutputJson = False) -> None:
         return
     if held.entries:
         Console().print(overview(held))
-    typer.echo(total(held))
+    say(total(held))
 
 
 @cache.command()
@@ -83,7 +84,10 @@ def clear(
         kinds=[kind for kind in SUFFIXES if chosen[kind] or not (decoded or features)],
         older_than=parse_duration(older_than, option="--older-than") if older_than is not None else None,
     )
-    typer.echo(json.dumps(cleared.model_dump(mode="json"), indent=1) if as_json else freed(cleared))
+    if as_json:
+        typer.echo(json.dumps(cleared.model_dump(mode="json"), indent=1))
+    else:
+        say(freed(cleared))
 
 
 def _folder(given: Path | None) -> Path:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from autofreeze.cli.options import DatasetName, RunFolderArgument
+from autofreeze.cli.saying import say
 
 PORT = 8080
 
@@ -22,17 +23,16 @@ def dashboard(
     from contextlib import suppress
 
     from autofreeze.dashboard import journal_of, served
-    from autofreeze.phrases import printable
     from autofreeze.report.browser import show_address
 
     journal = journal_of(run, dataset)
     with served(journal, port) as server, suppress(KeyboardInterrupt), warnings.catch_warnings():
         if port and server.server_port != port:
-            typer.echo(f"port {port} is taken")
-        typer.echo(printable(f"{journal.parent}: {server.address} (to look at; Ctrl-C ends it)"))
-        typer.echo("a value there is the study's own: the more the better, a log loss as exp(-log loss)")
+            say(f"port {port} is taken")
+        say(f"{journal.parent}: {server.address} (to look at; Ctrl-C ends it)")
+        say("a value there is the study's own: the more the better, a log loss as exp(-log loss)")
         if open_:
-            typer.echo(show_address(server.address))
+            say(show_address(server.address))
         warnings.simplefilter("ignore")  # Optuna's, on what few trials can tell
         server.serve_forever()
-    typer.echo("the dashboard has ended")
+    say("the dashboard has ended")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from autofreeze.cli import options
+from autofreeze.cli.saying import say
 
 
 def demo(
@@ -30,6 +31,6 @@ def demo(
     console = Console()
     show(shown.search, console)
     console.print(render(shown.contenders))
-    typer.echo(f"kept in {out}; the best schedule: {out / 'best.yaml'}")
-    typer.echo(f"the report in a browser: autofreeze report {shlex.quote(str(out / 'search'))} --open")
-    typer.echo("on your own images:  autofreeze search DATA --model mobilenetv2_100")
+    say(f"kept in {out}; the best schedule: {out / 'best.yaml'}")
+    say(f"the report in a browser: autofreeze report {shlex.quote(str(out / 'search'))} --open")
+    say("on your own images:  autofreeze search DATA --model mobilenetv2_100")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from autofreeze.cli.options import DatasetName, OutputJson
+from autofreeze.cli.saying import say
 
 
 def _print_schema(asked: bool) -> None:
@@ -64,7 +65,7 @@ def export(
 
     file = open_source(source, dataset=dataset, trial=trial)
     for remark in file.remarks:
-        typer.echo(remark, err=True)
+        say(remark, err=True)
     if list_:
         _list(file.native, as_json=as_json)
     else:
@@ -88,7 +89,7 @@ def _write(native: Any, to: str, output: Path | None, *, approximate: bool, forc
 
     files, assessment = export_to(to, native, approximate=approximate)
     for difference in assessment.differences:
-        typer.echo(f"differs: {difference}", err=True)
+        say(f"differs: {difference}", err=True)
     if output is None:
         options.needs(
             len(files) == 1,
@@ -97,4 +98,4 @@ def _write(native: Any, to: str, output: Path | None, *, approximate: bool, forc
         typer.echo(files[0].text, nl=False)
         return
     for path in write_files(output, files, force=force):
-        typer.echo(f"written: {path}", err=True)
+        say(f"written: {path}", err=True)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autofreeze.cli.options import DatasetName, OutputJson, RunFolderArgument, needs
+from autofreeze.cli.saying import say
 
 
 def _print_schema(asked: bool) -> None:
@@ -48,11 +49,10 @@ def report(
 
 
 def _open(folder: Path) -> None:
-    from autofreeze.phrases import printable
     from autofreeze.report.browser import show_file
     from autofreeze.report.pages import page_in
 
-    typer.echo(printable(show_file(page_in(folder))))
+    say(show_file(page_in(folder)))
 
 
 def _print(folder: Path, *, as_json: bool) -> None:
@@ -60,7 +60,6 @@ def _print(folder: Path, *, as_json: bool) -> None:
 
     from rich.console import Console
 
-    from autofreeze.phrases import printable
     from autofreeze.report.files import REPORT, read_any
     from autofreeze.report.summary import show_summary
     from autofreeze.report.terminal import show
@@ -77,7 +76,7 @@ def _print(folder: Path, *, as_json: bool) -> None:
             show_summary(result, console)
         else:
             show(result, console)
-        typer.echo(printable(_where_the_page_is(folder)))
+        say(_where_the_page_is(folder))
 
 
 def _where_the_page_is(folder: Path) -> str:

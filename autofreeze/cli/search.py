@@ -26,6 +26,7 @@ from autofreeze.cli.options import (
     Views,
     Weights,
 )
+from autofreeze.cli.saying import say
 from autofreeze.cli.train import train_by
 from autofreeze.errors import AutofreezeError
 
@@ -235,11 +236,11 @@ def _one(data: str, model: str, out: Path, given: dict[str, Any], *, train: bool
 
     result = api.search(data, model, **given)
     show(result, Console())
-    typer.echo(f"kept in {out} (report.html for people, report.json for programs)")
-    typer.echo(f"the report in a browser: autofreeze report {shlex.quote(str(out))} --open")
+    say(f"kept in {out} (report.html for people, report.json for programs)")
+    say(f"the report in a browser: autofreeze report {shlex.quote(str(out))} --open")
     if result.best is not None:
-        typer.echo(f"the schedule as a file:  autofreeze export {shlex.quote(str(out))} -o best.yaml")
-        typer.echo(f"for other trainers:      autofreeze export {shlex.quote(str(out))} --list")
+        say(f"the schedule as a file:  autofreeze export {shlex.quote(str(out))} -o best.yaml")
+        say(f"for other trainers:      autofreeze export {shlex.quote(str(out))} --list")
     if result.cut_short == INTERRUPTED:
         raise typer.Exit(130)
     if result.best is None:
@@ -257,16 +258,16 @@ def _several(data: list[str], model: str, out: Path, given: dict[str, Any], *, t
     summary = api.search_all(data, model, **given)
     show_summary(summary, Console())
     folder = shlex.quote(str(out))
-    typer.echo(f"kept in {out} (report.html for people), a run folder for each data set")
-    typer.echo(f"all in a browser:  autofreeze report {folder} --open")
-    typer.echo(f"one report:  autofreeze report {folder} --dataset NAME")
-    typer.echo(f"one schedule as a file:  autofreeze export {folder} --dataset NAME -o best.yaml")
+    say(f"kept in {out} (report.html for people), a run folder for each data set")
+    say(f"all in a browser:  autofreeze report {folder} --open")
+    say(f"one report:  autofreeze report {folder} --dataset NAME")
+    say(f"one schedule as a file:  autofreeze export {folder} --dataset NAME -o best.yaml")
     if summary.cut_short == INTERRUPTED:
         raise typer.Exit(130)
     if train:
         for one in summary.datasets:
             if one.best_trial is not None:
-                typer.echo(f"training by the best schedule of {one.name}", err=True)
+                say(f"training by the best schedule of {one.name}", err=True)
                 _train_best(one.data, out / one.name)
     lost = [one.name for one in summary.datasets if one.problem or one.best_trial is None]
     if lost:

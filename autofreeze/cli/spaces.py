@@ -7,6 +7,7 @@ import typer
 
 from autofreeze.cli import options
 from autofreeze.cli.options import Groups, ImageSize
+from autofreeze.cli.saying import say
 
 spaces = typer.Typer(help="List, show, check and copy search spaces.", rich_markup_mode=None)
 
@@ -73,7 +74,7 @@ def validate(
 
     spec, fitted = check_space(file, *_columns(model, epochs, groups, image_size))
     searched = len(fitted.searched) if fitted else n_searched(spec)
-    typer.echo(f"{file}: valid, {spec.shape}, {searched} axes searched")
+    say(f"{file}: valid, {spec.shape}, {searched} axes searched")
 
 
 @spaces.command()
@@ -86,7 +87,7 @@ def copy(
     from autofreeze.spacefiles import copy_space
 
     copy_space(name, file, force=force)
-    typer.echo(f"written: {file}", err=True)
+    say(f"written: {file}", err=True)
 
 
 @spaces.command()
@@ -111,7 +112,7 @@ def schema(
         typer.echo(text, nl=False)
     else:
         write_text(output, text)
-        typer.echo(f"written: {output}", err=True)
+        say(f"written: {output}", err=True)
 
 
 def _columns(

@@ -22,6 +22,7 @@ from autofreeze.cli.options import (
     Triple,
     Weights,
 )
+from autofreeze.cli.saying import say
 
 
 def suggest(
@@ -68,11 +69,11 @@ def suggest(
         file, reasons = suggest_file(
             data, model, epochs=epochs, seed=seed, preparing=display.preparing, **task
         )
-    typer.echo("suggested by rule, not tried on these images:", err=True)
+    say("suggested by rule, not tried on these images:", err=True)
     for reason in reasons:
-        typer.echo(f"  {reason}", err=True)
+        say(f"  {reason}", err=True)
     if output is None:
         typer.echo(file.to_text(), nl=False)
     else:
         write_text(output, file.to_text())
-        typer.echo(f"written: {output}", err=True)
+        say(f"written: {output}", err=True)

@@ -8,6 +8,7 @@ import typer
 
 from autofreeze.cli import options
 from autofreeze.cli.options import Cache, CacheSize, Data, Device, FromScratch, ImageSize, Threads
+from autofreeze.cli.saying import say
 
 
 def train(
@@ -109,7 +110,7 @@ def train_by(file: Path, data: str | Path, out: Path, task: dict[str, Any], **as
             )  # fmt: skip
     except KeyboardInterrupt:
         if done:
-            typer.echo(f"broken off after epoch {done[-1]:g}; the same command goes on from there", err=True)
+            say(f"broken off after epoch {done[-1]:g}; the same command goes on from there", err=True)
         raise
-    typer.echo(summary(result))
-    typer.echo(f"predict by it:  autofreeze predict {shlex.quote(str(out))} IMAGES")
+    say(*summary(result).split("\n"))
+    say(f"predict by it:  autofreeze predict {shlex.quote(str(out))} IMAGES")

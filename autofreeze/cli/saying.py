@@ -1,0 +1,16 @@
+"""Sentences for the terminal."""
+
+import typer
+
+
+def say(*sentences: str, err: bool = False) -> None:
+    """Write sentences, each on a line; what would steer a terminal, or begin a line, as an escape.
+
+    Args:
+        sentences: Of whatever names of files and classes.
+        err: Whether to standard error.
+    """
+    from autofreeze.phrases import printable
+
+    for sentence in sentences:
+        typer.echo(printable(sentence), err=err)
