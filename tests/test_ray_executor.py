@@ -135,6 +135,24 @@ def test_a_worker_is_told_its_threads_before_anything_is_imported(executor, made
     assert event.error == "3 3 0"
 
 
+@pytest.mark.parametrize("most", [1, 3, None])
+def test_no_more_short_jobs_are_in_hand_than_a_search_may_have(executor, made_up, most):
+    jobs = [made_up.job(trial, head_lr=1e-3 * (trial + 1)) for trial in range(3)]
+    curves = {
+        job.key: [record.model_copy(update={"seconds": 0.01}) for record in made_up.curve(job)]
+        for job in jobs
+    }
+
+    def opener(here):
+        return lambda job, checkpoint: iter(curves[job.key])
+
+    found = executor(opener, most=most)
+    for job in jobs:
+        found.submit(job)
+    drain(found)
+    assert found.capacity == most if most else found.capacity > 3
+
+
 def test_of_short_jobs_that_go_together_only_the_one_that_kills_its_worker_fails(
     executor, made_up, monkeypatch
 ):

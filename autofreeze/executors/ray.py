@@ -77,7 +77,8 @@ class RayExecutor:
         states: Where the rolling file of a job lies.
         shared: Whether the workers see these files too.
         keeps: Whether the state at a job's end is wanted as well.
-        most: Workers at most; None: as many as there is room for.
+        most: Workers at most, and jobs in hand, since what is in hand teaches the next ones nothing; None: as
+            many as keep all that there is room for busy.
         room: Bytes that rows shared by all workers may take.
         watchdog: Says how long a record may take.
         tell: Shows a line to whoever watches.
@@ -102,7 +103,7 @@ class RayExecutor:
     ) -> None:
         self._states, self._shared, self._keeps = states, shared, keeps
         self.most = most
-        """Workers at most; None: as many as there is room for."""
+        """Workers and jobs in hand at most; None: no limit but the room."""
 
         self._find_slots, self._watchdog, self._tell = slots, watchdog, tell
         self._ledger = Ledger(
@@ -164,10 +165,11 @@ class RayExecutor:
 
     @property
     def capacity(self) -> int:
-        """How many jobs keep all workers busy; several for each where jobs are short."""
+        """How many jobs keep all workers busy: several for each where jobs are short, ``most`` in all."""
         self._look()
         slots = self._workers_wanted() - sum(lane.unfit for lane in self._running.values())
-        return max(slots, 1) * self._paces.at_a_time()
+        busy = max(slots, 1) * self._paces.at_a_time()
+        return busy if self.most is None else min(busy, self.most)
 
     def submit(self, job: Job) -> None:
         """Queue a job behind those in hand; it goes on from its rolling file where there is one."""
