@@ -16,6 +16,7 @@ from typing import Any
 from autofreeze.cluster.answer import explain, why_no_answer
 from autofreeze.cluster.asked import AUTO, ClusterOptions, split_address
 from autofreeze.cluster.inspection import Seen, inspect, look_here, marked, wrong_with
+from autofreeze.cluster.lookout import answering
 from autofreeze.cluster.packages import versions_here
 from autofreeze.cluster.sharing import NodeResources
 from autofreeze.errors import ClusterError, ConfigError
@@ -144,8 +145,8 @@ def connect(asked: ClusterOptions) -> Iterator[Cluster]:
 def _checked(address: str, storage: Path | None) -> Iterator[Cluster]:
     """Give the cluster that this process is connected to, when nothing is wrong with its nodes."""
     cluster = Cluster(address, is_client=_is_client())
-    cluster.check(storage)
-    with _folder_of_client() if cluster.is_client else nullcontext():
+    with answering(), _folder_of_client() if cluster.is_client else nullcontext():
+        cluster.check(storage)
         yield cluster
 
 

@@ -17,6 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autofreeze.cluster.connection import alive_nodes
 from autofreeze.cluster.here import Opener
+from autofreeze.cluster.lookout import WAY_OUT, Lookout
 from autofreeze.cluster.packages import versions_here
 from autofreeze.documents import write_bytes
 from autofreeze.errors import ClusterError
@@ -123,6 +124,9 @@ class RayExecutor:
             name=name, num_cpus=0, max_concurrency=10_000, scheduling_strategy=here
         ).remote([self._opener], room)
         ray.get(self._depot.opener.remote())
+        self._shared_bytes = 0
+        self._lookout = Lookout(self._ask, seconds=LOOK_SECONDS)
+        self._seen: tuple[int, frozenset[str]] | None = None
         config = {
             "depot": name,
             "namespace": ray.get_runtime_context().namespace,
@@ -137,7 +141,6 @@ class RayExecutor:
         self._queue: deque[str] = deque()
         self._events: deque[_Item] = deque()
         self._running: dict[str, Worker] = {}
-        self._looked = -math.inf
         self._slots = 0
         self._nodes: frozenset[str] = frozenset()
         self._paces = Paces()
@@ -155,11 +158,16 @@ class RayExecutor:
 
     def close(self) -> None:
         """Let all workers go."""
+        self._lookout.close()
         self._lanes.closed = True
-        for lane in self._running:
-            self._depot.close.remote(lane)
+        with suppress(ClusterError), self._lookout.answering():
+            for lane in self._running if not self._lookout.gone else ():
+                self._depot.close.remote(lane)
+        if self._lookout.gone:
+            return  # Tune waits for what nobody answers
         self._lanes.close()
-        ray.kill(self._depot)
+        with suppress(ClusterError), self._lookout.answering():
+            ray.kill(self._depot)
 
     # The protocol
 
@@ -187,12 +195,6 @@ class RayExecutor:
         """
         if not self._jobs:
             raise LookupError("no job is in hand")
-        try:
-            return self._next_event()
-        except ray.exceptions.RayError as error:
-            raise ClusterError(f"the cluster is gone: {' '.join(str(error).split())[:300]}") from error
-
-    def _next_event(self) -> Event:
         until = time.monotonic() + WAITING_SECONDS
         while True:
             while self._events:
@@ -303,7 +305,8 @@ class RayExecutor:
 
     def _post(self, name: str, lane: Worker, begin: Iterable[Errand]) -> None:
         lane.idle, lane.since = False, time.monotonic()
-        self._depot.post.remote(name, tuple(begin), tuple(lane.drop))
+        with self._lookout.answering():
+            self._depot.post.remote(name, tuple(begin), tuple(lane.drop))
         lane.drop.clear()
 
     # Receiving
@@ -316,7 +319,7 @@ class RayExecutor:
             case Lost(lane, error):
                 self._take_back(lane, error)
             case Over(error):
-                raise ClusterError(f"Ray Tune has ended: {' '.join(str(error).split())[:500]}")
+                raise ClusterError(f"Ray Tune has ended: {' '.join(str(error).split())[:500]}; {WAY_OUT}")
 
     def _take_report(self, name: str, report: Report) -> None:
         if name not in self._running:
@@ -387,7 +390,8 @@ class RayExecutor:
 
     def _take_back(self, name: str, error: str) -> None:
         """Queue the jobs of a worker that is gone; the one that ran may have been the reason."""
-        self._depot.close.remote(name)
+        with self._lookout.answering():
+            self._depot.close.remote(name)
         lane = self._running.pop(name, None)
         if lane is None:
             self._stillborn += 1
@@ -418,7 +422,6 @@ class RayExecutor:
         self._note_restart(held, place, cause)
         if len(held.strikes) >= MAX_STRIKES:
             held.waits_until = time.monotonic() + (NODE_NOTICE_SECONDS if cause == "worker" else 0.0)
-        self._looked = -math.inf
         self._judge_strikes()
 
     def _note_restart(self, held: InHand, place: Place, cause: Cause) -> None:
@@ -451,17 +454,21 @@ class RayExecutor:
                 self._events.append(("", Failed(held.job, stuck_for(limit))))
                 lane.keys.remove(held.job.key)
                 held.lane = ""
-                (worker,) = ray.get(self._depot.worker.remote(name))
-                ray.kill(worker)
+                with self._lookout.answering():
+                    (worker,) = ray.get(self._depot.worker.remote(name))
+                    ray.kill(worker)
 
     # Nodes
 
+    def _ask(self) -> tuple[int, frozenset[str]]:
+        return self._find_slots(), frozenset(node["NodeID"] for node in alive_nodes())
+
     def _look(self) -> None:
-        """See what nodes there are, and which runs hang, now and then."""
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._looked = time.monotonic()
-            self._slots = self._find_slots()
-            self._nodes = frozenset(node["NodeID"] for node in alive_nodes())
+        """See what nodes there are, and which runs hang, as often as the cluster is asked."""
+        seen = self._lookout.look()
+        if seen is not self._seen:
+            self._seen = seen
+            self._slots, self._nodes = seen
             self._lanes.wanted = self._workers_wanted()
             self._break_off_stuck()
         self._judge_strikes()
@@ -471,8 +478,10 @@ class RayExecutor:
 
     def facts(self) -> Placing:
         """Say where jobs ran, what was sent, and what had to be run again."""
-        shared = 0 if self._lanes.closed else ray.get(self._depot.shared_bytes.remote())
-        return self._ledger.placing(nodes=self._nodes, node_bytes=self._node_bytes + shared)
+        if not (self._lanes.closed or self._lookout.gone):
+            with suppress(ClusterError), self._lookout.answering():
+                self._shared_bytes = ray.get(self._depot.shared_bytes.remote())
+        return self._ledger.placing(nodes=self._nodes, node_bytes=self._node_bytes + self._shared_bytes)
 
 
 def state_seconds(workers: int) -> float:
