@@ -33,7 +33,7 @@ _NO_MEMORY = (
     "can't start new thread",
     "could not create a primitive",
 )
-"""What torch, oneDNN and Python say in a ``RuntimeError`` where memory ran out; some of it for other reasons."""
+"""What torch, oneDNN and Python say in a ``RuntimeError`` where memory ran out, or for other reasons."""
 
 _SHARE_AT_HAND = 8
 """A process that may not have so small a part of the machine's memory is short of it."""

@@ -273,7 +273,8 @@ class SearchSession:
             return
         try:
             plan = self._foreseen(results)
-        except RuntimeError as error:  # torch's own: the trials will meet it too, and tell it
+        except (RuntimeError, MemoryError, OSError) as error:
+            # Torch's own, which the trials will meet too, and tell; or no room for temporary files.
             self.display.tell(f"plan: no step could be measured ({' '.join(str(error).split())[:200]})")
             return
         if plan is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autofreeze.cli import main
 from autofreeze.errors import AutofreezeError
 from autofreeze.executors.local import LocalExecutor
 from autofreeze.executors.protocol import Failed
@@ -92,3 +93,22 @@ def test_an_allocation_that_no_machine_could_make_is_the_runs_own_failure(made_u
     executor = LocalExecutor(absurd)
     executor.submit(made_up.job(0))
     assert isinstance(executor.next_event(), Failed)
+
+
+def test_a_search_without_a_temporary_folder_has_no_plan_and_goes_on(
+    class_folders, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("autofreeze.pacing.tempfile.tempdir", str(tmp_path / "nowhere"))
+    given = [
+        "--model",
+        "test_resnet",
+        "--from-scratch",
+        "--image-size",
+        "32",
+        "--trials",
+        "1",
+        "--epochs",
+        "1",
+    ]
+    assert main(["search", str(class_folders), *given, "--confirm", "0", "--out", str(tmp_path / "run")]) == 0
+    assert "plan: no step could be measured" in capsys.readouterr().err
