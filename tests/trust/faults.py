@@ -7,14 +7,14 @@ import ctypes
 import datetime as datetimes
 import itertools
 import os
+import pwd
 import random
 import resource
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,15 @@ class Mounts:
 
     def read_only(self, path: Path) -> None:
         """Let a folder, or a file, be read alone."""
+        self.writable(path)
+        self.let_read(path)
+
+    def writable(self, path: Path) -> None:
+        """Make a folder, or a file, a mount of its own."""
         self._mount(str(path), str(path), "", MS_BIND)
+
+    def let_read(self, path: Path) -> None:
+        """Let what is a mount of its own be read alone."""
         self._mount("none", str(path), "", MS_BIND | MS_REMOUNT | MS_RDONLY)
 
     def _mount(self, source: str, target: str, kind: str, flags: int, data: str = "") -> None:
@@ -111,11 +119,29 @@ def read_only(*paths: Path) -> Iterator[None]:
 
 
 @contextmanager
-def environment(**values: str) -> Iterator[None]:
-    """Set variables of the environment."""
-    os.environ.update(values)
-    tempfile.tempdir = None
-    time.tzset()
+def read_only_but(*folders: Path) -> Iterator[None]:
+    """Let the whole machine be read alone, but for some folders; there is no temporary folder then."""
+    mounts = Mounts()
+    for folder in folders:
+        mounts.writable(folder)
+    tops = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    for top in sorted(tops - set(map(str, folders))):
+        with suppress(OSError):  # one that lies under another
+            mounts.let_read(Path(top))
+    yield
+
+
+@contextmanager
+def homeless(cache: Path) -> Iterator[None]:
+    """Be somebody of whom the system knows no home, with a cache folder named by the environment."""
+    os.environ["AUTOFREEZE_CACHE"] = str(cache)
+    for name in ("HOME", "XDG_CACHE_HOME", "USER", "LOGNAME"):
+        os.environ.pop(name, None)
+
+    def unknown(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    pwd.getpwuid = unknown
     yield
 
 

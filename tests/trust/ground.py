@@ -45,6 +45,11 @@ class Ground:
         return self.victims.place.root / "run"
 
     @property
+    def cache(self) -> Path:
+        """The cache folder, filled."""
+        return self.victims.place.cache
+
+    @property
     def schedule(self) -> Path:
         """The best schedule, as a file."""
         return self.victims.place.root / "best.yaml"

@@ -55,7 +55,7 @@ def _seconds_in(data: Any) -> Iterator[float]:
 
 
 def _clock(effort: Effort) -> Outcome:
-    """Searches and looks at it while the time of day jumps by up to 20 years; a limit of an hour ends none."""
+    """Searches, and looks, while the time of day jumps by up to 20 years; a limit of an hour ends none."""
     tries = Tries(effort)
     for _ in range(effort.times):
         seed = effort.rng.randrange(1 << 32) if effort.times > 1 else 0
