@@ -12,18 +12,22 @@ _UNITS = {
 }  # fmt: skip
 
 
+LARGEST = 2**63
+"""No file and no disk counts so many bytes."""
+
+
 def parse_bytes(text: str, *, option: str = "size") -> int:
     """Read a size: ``10GB`` is 10 × 10⁹ bytes, ``10GiB`` is 10 × 2³⁰, a bare number is bytes.
 
     Raises:
-        ConfigError: The text is no size, or not above zero.
+        ConfigError: The text is no size, or not above zero, or out of all range.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text, re.IGNORECASE | re.ASCII)
     unit = _UNITS.get(match[2].upper()) if match else None
-    size = int(float(match[1]) * unit) if match and unit else 0
-    if size <= 0:
+    size = float(match[1]) * unit if match and unit else 0.0
+    if not 1 <= size < LARGEST:
         raise ConfigError(f"{option}: got {text!r}; must be a size above zero such as 500MB, 10GB or 8GiB")
-    return size
+    return int(size)
 
 
 def format_bytes(size: int) -> str:

@@ -239,6 +239,14 @@ def test_wrong_usage_has_the_same_status(arguments, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [("check", "x", "\x1b[31m"), ("check", "--\x1b[31m"), ("\x1b[31m",)])
+def test_a_wrong_usage_steers_no_terminal(arguments, capsys):
+    assert main(list(arguments)) == 2
+    told = capsys.readouterr().err
+    assert "\\x1b[31m" in told
+    assert told.replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize("name", ["\x1b[31mred.yaml", "two\nlines.yaml", "\u202eright.yaml", "\udcff.yaml"])
 def test_what_would_steer_a_terminal_is_told_as_an_escape(name, capsys):
     assert main(["spaces", "copy", "quick", name]) == 0

@@ -4,8 +4,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from io import TextIOWrapper
-from typing import Annotated
+from io import StringIO, TextIOWrapper
+from typing import Annotated, Any
 
 import typer
 
@@ -55,6 +55,9 @@ def _version(
         raise typer.Exit
 
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""Of every wrong usage: where it comes from is typer's own affair."""
+
 BROKEN_PIPE = 141
 """As a shell tells a program that was ended by SIGPIPE."""
 
@@ -70,12 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # names of files are shown on any terminal
     try:
         try:
-            app(args=list(argv) if argv is not None else None)
+            status = app(args=list(argv) if argv is not None else None, standalone_mode=False)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # not at Python's end: there nobody can tell that it failed
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+    except UsageError as error:
+        return _refuse(error)
     except AutofreezeError as error:
         _say(str(error))
         return error.exit_status
@@ -94,7 +99,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
-    return 0
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(error: Any) -> int:
+    """Tell a wrong usage as typer does, but for what would steer a terminal; its exit status."""
+    told = StringIO()
+    error.show(file=told)
+    say(*told.getvalue().rstrip("\n").split("\n"), err=True)
+    return int(error.exit_code)
 
 
 def _say(text: str) -> None:
