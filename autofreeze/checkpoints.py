@@ -1,6 +1,8 @@
 """Rolling checkpoints of running trials, and the model files that training leaves."""
 
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import nn
 
 from autofreeze.binding import Columns
 from autofreeze.errors import ConfigError
+from autofreeze.faults import is_want
 from autofreeze.wholefile import written_whole
 
 
@@ -56,6 +59,46 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         torch.save(state, stream)
 
 
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Take whatever goes wrong while a run goes back to a checkpoint for damage of the file.
+
+    Raises:
+        ConfigError: It is damaged, or is no checkpoint.
+    """
+    try:
+        yield
+    except (ConfigError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        if is_want(error):
+            raise  # of memory or handles, which says nothing of the file
+        raise ConfigError("is no checkpoint, or damaged; delete it to start anew", where=str(path)) from error
+
+
+def read_state(path: Path, device: torch.device, *, run: str | None = None) -> dict[str, Any]:
+    """Read what :func:`write_state` wrote; no code that the file holds is run.
+
+    Args:
+        path: The file.
+        device: Where the tensors go.
+        run: What it must say under ``run``; None: anything.
+
+    Raises:
+        ConfigError: It was written by another run, is damaged, or is no checkpoint.
+    """
+    with restoring(path):
+        with zipfile.ZipFile(path) as archive:
+            if (entry := archive.testzip()) is not None:  # torch itself looks at no checksum
+                raise ValueError(f"{entry} is not what was written")
+        state = torch.load(path, map_location=device, weights_only=True)
+    if not isinstance(state, dict) or (run is not None and "run" not in state):
+        raise ConfigError("is no checkpoint of a training; delete it to start anew", where=str(path))
+    if run is not None and state.pop("run", None) != run:
+        raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
+    return state
+
+
 def load_checkpoint(
     path: Path, model: nn.Module, device: torch.device, *, run: str | None = None
 ) -> dict[str, Any]:
@@ -63,7 +106,7 @@ def load_checkpoint(
 
     Args:
         path: What :func:`save_checkpoint` wrote.
-        model: The model; nothing is loaded into it where the checkpoint is refused.
+        model: The model; where the checkpoint is refused, some of it may be loaded.
         device: Where the tensors go.
         run: What the checkpoint must say under ``run``; None: anything.
 
@@ -73,15 +116,11 @@ def load_checkpoint(
     Raises:
         ConfigError: It was written by another run, is damaged, or is no checkpoint.
     """
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        raise ConfigError("is no checkpoint, or damaged; delete it to start anew", where=str(path)) from error
-    if not isinstance(state, dict) or "model" not in state:
-        raise ConfigError("is no checkpoint of a training; delete it to start anew", where=str(path))
-    if run is not None and state.pop("run", None) != run:
-        raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
-    model.load_state_dict(state.pop("model"), strict=False)
+    state = read_state(path, device, run=run)
+    with restoring(path):
+        unknown = model.load_state_dict(state.pop("model"), strict=False).unexpected_keys
+        if unknown:
+            raise ValueError(f"the model has no {unknown[0]}")
     return state
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from autofreeze import cost, metrics, views
 from autofreeze.binding import Columns
-from autofreeze.checkpoints import write_state
+from autofreeze.checkpoints import read_state, restoring, write_state
 from autofreeze.engine import Engine, Stage
 from autofreeze.errors import ConfigError
 from autofreeze.examples import Examples
@@ -386,19 +386,22 @@ class _Sweep:
         )
 
     def restore(self, path: Path) -> None:
-        """Go back to where a checkpoint was written."""
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
-        if state.pop("run", None) != self._digest:
-            raise ConfigError("is the checkpoint of another run; delete it to start anew", where=str(path))
-        heads = state.pop("heads")
-        for watch, seen in zip(self.watches, state.pop("watches"), strict=True):
-            watch.restore(seen)
-        records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
-        self.progress = _Progress(records=records, **state)
-        if self.progress.going and len(self.progress.going) < len(self.members):
-            self.stack.select(self.progress.going)
-        if self.progress.going:
-            self.stack.restore(heads)
+        """Go back to where a checkpoint was written.
+
+        Raises:
+            ConfigError: It is of another run, or damaged; some of it may have been taken over.
+        """
+        state = read_state(path, self.device, run=self._digest)
+        with restoring(path):
+            heads = state.pop("heads")
+            for watch, seen in zip(self.watches, state.pop("watches"), strict=True):
+                watch.restore(seen)
+            records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
+            self.progress = _Progress(records=records, **state)
+            if self.progress.going and len(self.progress.going) < len(self.members):
+                self.stack.select(self.progress.going)
+            if self.progress.going:
+                self.stack.restore(heads)
 
 
 class _Inputs:

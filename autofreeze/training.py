@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from autofreeze import cost, metrics, views
 from autofreeze.binding import BoundSchedule, Columns
-from autofreeze.checkpoints import load_checkpoint, save_checkpoint
+from autofreeze.checkpoints import load_checkpoint, restoring, save_checkpoint
 from autofreeze.engine import Engine, Stage
 from autofreeze.examples import Examples
 from autofreeze.job import EpochRecord
@@ -384,16 +384,21 @@ class _Run:
         )
 
     def restore(self, path: Path) -> None:
-        """Go back to where a checkpoint was written."""
+        """Go back to where a checkpoint was written.
+
+        Raises:
+            ConfigError: It is of another run, or damaged; some of it may have been taken over.
+        """
         state = load_checkpoint(path, self.model, self.device, run=self._digest)
-        records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
-        optimizer = state.pop("optimizer")
-        self.signals.restore(state.pop("signals"))
-        self.progress = _Progress(records=records, **state)
-        self.stepper.micro_batch = self.progress.micro_batch
-        if records:
-            self.bound.start_step(records[-1].step - 1)
-        self.bound.optimizer.load_state_dict(optimizer)
+        with restoring(path):
+            records = [EpochRecord.model_validate_json(text) for text in state.pop("records")]
+            optimizer = state.pop("optimizer")
+            self.signals.restore(state.pop("signals"))
+            self.progress = _Progress(records=records, **state)
+            self.stepper.micro_batch = self.progress.micro_batch
+            if records:
+                self.bound.start_step(records[-1].step - 1)
+            self.bound.optimizer.load_state_dict(optimizer)
 
 
 def evaluate(

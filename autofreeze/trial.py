@@ -200,7 +200,8 @@ def run(
     Args:
         job: What to train.
         bench: The opened task.
-        checkpoint: Rolling file; see ``training.fit``.
+        checkpoint: Rolling file; see ``training.fit``. One that is damaged, or of another run, is deleted,
+            and the run begins anew: it comes to the same records.
         model: What ``bench.build_model(job.seed)`` gave, for those who want to keep it; trained in place.
         watch: Looks at every step of an ordinary job; see ``training.fit``.
 
@@ -216,10 +217,23 @@ def run(
         "checkpoint": checkpoint,
         "engine": bench.engine,
     }
-    if job.members:
-        yield from fit_heads(model, columns, job.members, examples, **settings)
-    else:
-        yield from fit(model, columns, job.schedule, job.regime, examples, watch=watch, **settings)
+
+    def trained() -> Iterator[EpochRecord]:
+        if job.members:
+            return fit_heads(model, columns, job.members, examples, **settings)
+        return fit(model, columns, job.schedule, job.regime, examples, watch=watch, **settings)
+
+    before = watch.state() if watch is not None else None
+    try:
+        yield from trained()
+    except ConfigError as error:
+        if checkpoint is None or error.where != str(checkpoint):
+            raise
+        checkpoint.unlink(missing_ok=True)
+        model.load_state_dict(bench.build_model(job.seed).state_dict())
+        if watch is not None and before is not None:
+            watch.restore(before)
+        yield from trained()
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,11 +1,14 @@
 """Rolling checkpoints: whole or not there, and no larger than need be."""
 
+import os
+
 import pytest
 import torch
 
 from autofreeze.binding import Columns, make_optimizer
 from autofreeze.checkpoints import load_checkpoint, save_checkpoint
-from autofreeze.errors import AutofreezeError
+from autofreeze.errors import AutofreezeError, ConfigError
+from autofreeze.recipes import full
 from autofreeze.regime import Regime
 from autofreeze.schedule import Phase, Schedule
 from autofreeze.training import fit
@@ -59,6 +62,62 @@ def test_a_write_that_breaks_off_leaves_the_older_checkpoint(parts, tmp_path, mo
             save_checkpoint(tmp_path / "a.pt", model, columns, [True] * 6, optimizer, {"phase": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
     assert load_checkpoint(tmp_path / "a.pt", model, torch.device("cpu"))["phase"] == 1
+
+
+class RunsCode:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.marker),)
+
+
+def changed(parts, path, change):
+    """A checkpoint in which something was changed."""
+    model, columns, optimizer = parts
+    save_checkpoint(path, model, columns, [True] * 6, optimizer, {"run": "this"})
+    state = torch.load(path, weights_only=True)
+    change(state, path)
+    torch.save(state, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state, path: state.pop("model"),
+        lambda state, path: state["model"].update(extra=torch.zeros(1)),
+        lambda state, path: state["model"].update({"fc.weight": torch.zeros(1)}),
+        lambda state, path: state.update(model=[1]),
+        lambda state, path: state.update(extra=RunsCode(path.with_name("it_ran"))),
+    ],
+    ids=["no tensors", "a tensor too many", "a tensor of another shape", "a list", "code"],
+)
+def test_a_checkpoint_that_holds_something_else_is_refused(parts, tmp_path, change):
+    changed(parts, tmp_path / "a.pt", change)
+    with pytest.raises(ConfigError, match="is no checkpoint, or damaged; delete it to start anew"):
+        load_checkpoint(tmp_path / "a.pt", parts[0], torch.device("cpu"), run="this")
+    assert not (tmp_path / "it_ran").exists()
+
+
+@pytest.mark.parametrize("key", ["records", "signals", "optimizer", "phase", "extra"])
+def test_a_checkpoint_whose_plain_data_are_others_is_refused(backbone, examples, tmp_path, key):
+    def run():
+        loaded = backbone()
+        model = loaded.build(3, seed=0)
+        schedule = full(loaded.groups.names, 2, head_lr=1e-3)
+        columns = Columns.of(model, loaded.groups)
+        return fit(model, columns, schedule, Regime(), examples(), seed=0, checkpoint=tmp_path / "a.pt")
+
+    next(run())
+    state = torch.load(tmp_path / "a.pt", weights_only=True)
+    state[key] = {"x": 1}
+    if key == "phase":
+        del state[key]
+        del state["work"]
+        state["x"] = 1
+    torch.save(state, tmp_path / "a.pt")
+    with pytest.raises(ConfigError, match=r"a\.pt: is no checkpoint, or damaged"):
+        next(run())
 
 
 @pytest.mark.parametrize("change", ["seed", "schedule", "regime", "images"])

@@ -1,15 +1,18 @@
 """A task opened: what its trials are judged by."""
 
+import io
+import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from autofreeze.errors import ConfigError
 from autofreeze.imagesubject import ImageSubject
-from autofreeze.job import Job
+from autofreeze.job import Job, Member
 from autofreeze.metrics import METRICS, score
-from autofreeze.recipes import gradual
+from autofreeze.recipes import full, gradual, linear_probe
 from autofreeze.regime import Regime
 from autofreeze.task import Task
 from autofreeze.trial import Workbench, run
@@ -50,3 +53,57 @@ def test_a_report_after_every_trial_builds_no_model_each_time(class_folders, mon
     subject = ImageSubject(bench)
     assert subject.facts()["backbone"] == subject.facts()["backbone"]
     assert len(built) == 1
+
+
+def flipped(raw):
+    """Flip a bit of the largest tensor: torch itself does not notice."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        entry = max(archive.infolist(), key=lambda entry: entry.file_size)
+        held = archive.read(entry)
+    at = raw.index(held) + len(held) // 2
+    return raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :]
+
+
+DAMAGES = {
+    "cut": lambda raw, _: raw[: len(raw) // 2],
+    "flipped": lambda raw, _: flipped(raw),
+    "empty": lambda raw, _: b"",
+    "of another run": lambda raw, other: other,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("heads", [0, 2], ids=["one schedule", "a sweep"])
+def test_a_checkpoint_that_cannot_be_continued_is_deleted_and_the_run_begins_anew(
+    class_folders, tmp_path, damage, heads
+):
+    bench = Workbench.open(Task(data=str(class_folders), **SMALL))
+    names = bench.backbone.groups.names
+
+    def job(seed):
+        schedules = [linear_probe(names, 2, head_lr=rate) for rate in (1e-2, 2e-2)[:heads]]
+        members = tuple(Member(schedule=one, regime=Regime()) for one in schedules)
+        schedule = schedules[0] if heads else full(names, 2, head_lr=1e-2)
+        return Job(trial=0, fold=0, seed=seed, schedule=schedule, regime=Regime(), members=members)
+
+    def begun(seed, file):
+        run_of_it = run(job(seed), bench, checkpoint=file)
+        next(run_of_it)
+        run_of_it.close()
+        return file.read_bytes()
+
+    model = bench.build_model(0)
+    expected = list(run(job(0), bench, model=model))
+    file = tmp_path / "states" / "rolling.pt"
+    file.parent.mkdir()
+    other = begun(1, tmp_path / "states" / "other.pt")
+    file.write_bytes(DAMAGES[damage](begun(0, file), other))
+    again = bench.build_model(0)
+    records = list(run(job(0), bench, checkpoint=file, model=again))
+    assert all(one.same_as(two) for one, two in zip(records, expected, strict=True))
+    assert_equal(again, model)
+
+
+def assert_equal(model, other):
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
