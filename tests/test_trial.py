@@ -64,9 +64,19 @@ def flipped(raw):
     return raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :]
 
 
+def without_records(raw):
+    """Whole, but for what is needed after the tensors have been taken over."""
+    state = torch.load(io.BytesIO(raw), weights_only=True)
+    del state["records"]
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    return stream.getvalue()
+
+
 DAMAGES = {
     "cut": lambda raw, _: raw[: len(raw) // 2],
     "flipped": lambda raw, _: flipped(raw),
+    "without records": lambda raw, _: without_records(raw),
     "empty": lambda raw, _: b"",
     "of another run": lambda raw, other: other,
 }
