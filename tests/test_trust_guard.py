@@ -1,6 +1,7 @@
 """The guard of the trust checks sees what it is there to see."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,10 @@ def remove_outside(folder):
     (folder / "there").unlink()
 
 
+def remove_outside_from_within(folder):
+    shutil.rmtree(folder / "full")  # by names within open folders
+
+
 def start_a_process(folder):
     subprocess.run([sys.executable, "-c", ""], check=True)
 
@@ -37,14 +42,19 @@ def ask_a_name_server(folder):
         socket.getaddrinfo("no.such.host.invalid", 80)
 
 
+def ask_a_name_server_the_old_way(folder):
+    with pytest.raises(OSError):  # noqa: PT011 - whatever the machine's resolver says
+        socket.gethostbyname("no.such.host.invalid")
+
+
 def connect_elsewhere(folder):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.connect(("192.0.2.1", 9))
 
 
 FORBIDDEN = (
-    write_outside, write_through_a_link, rename_out, remove_outside, start_a_process, ask_a_name_server,
-    connect_elsewhere,
+    write_outside, write_through_a_link, rename_out, remove_outside, remove_outside_from_within,
+    start_a_process, ask_a_name_server, ask_a_name_server_the_old_way, connect_elsewhere,
 )  # fmt: skip
 
 
@@ -52,6 +62,8 @@ FORBIDDEN = (
 def test_a_forbidden_deed_is_seen(deed, tmp_path):
     (tmp_path / "inside").mkdir()
     (tmp_path / "there").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "one").write_text("x")
     with guarded([tmp_path / "inside"]) as seen:
         deed(tmp_path)
     assert seen
@@ -65,6 +77,9 @@ def test_what_is_allowed_is_not_told_and_nothing_after_the_block(tmp_path):
         (tmp_path / "inside" / "one").write_text("x")
         (tmp_path / "inside" / "one").rename(tmp_path / "inside" / "two")
         (tmp_path / "inside" / "two").unlink()
+        (tmp_path / "inside" / "full").mkdir()
+        (tmp_path / "inside" / "full" / "one").write_text("x")
+        shutil.rmtree(tmp_path / "inside" / "full")
         with socket.create_server(("127.0.0.1", 0)) as server:
             socket.create_connection(server.getsockname()).close()
     write_outside(tmp_path)

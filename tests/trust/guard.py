@@ -46,16 +46,16 @@ class Rules:
         elif event in CHANGES:
             # The last path is what comes to be or goes; what a link or a copy starts from is only read.
             paths = [one for one in arguments[:2] if isinstance(one, (str, bytes, os.PathLike))]
-            if paths and not self._may_write(os.fspath(paths[-1])):
-                self.tell(f"{event} {os.fsdecode(paths[-1])!r}")
+            if paths and not self._may_write(changed := _absolute(event, paths[-1], arguments)):
+                self.tell(f"{event} {changed!r}")
         elif event in PROCESSES and not self.processes:
             self.tell(f"{event} {arguments[:2]!r}")
-        elif event == "socket.connect" or event == "socket.sendto":
+        elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
             address = arguments[1]
             host = str(address[0]) if isinstance(address, tuple) else None  # else a socket of this machine
             if host is not None and not host.startswith(LOOPBACK):
                 self.tell(f"{event} {address!r}")
-        elif event == "socket.getaddrinfo" and arguments[0] is not None:
+        elif event in ("socket.getaddrinfo", "socket.gethostbyname") and arguments[0] is not None:
             host = os.fsdecode(arguments[0]) if isinstance(arguments[0], bytes) else str(arguments[0])
             if host and not host.startswith(LOOPBACK):
                 self.tell(f"{event} {host!r}")
@@ -66,6 +66,14 @@ class Rules:
         return real.startswith(DEVICES) or any(
             real == folder or real.startswith(folder.rstrip(os.sep) + os.sep) for folder in self.writable
         )
+
+
+def _absolute(event: str, path: "str | bytes | os.PathLike[str]", arguments: tuple[Any, ...]) -> str:
+    """Give where a path lies that may be one within an open folder; that is the last argument then."""
+    name, folder = os.fsdecode(path), arguments[-1]
+    if event.startswith("os.") and event != "os.truncate" and isinstance(folder, int) and folder >= 0:
+        return os.path.join(os.path.realpath(f"/proc/self/fd/{folder}"), name)  # noqa: PTH118 - events see no objects
+    return name
 
 
 def writes(mode: object, flags: int) -> bool:
