@@ -18,7 +18,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
 from autofreeze.bytesize import format_bytes
@@ -347,7 +346,7 @@ class FeatureStores:
         try:
             if (text := shelf.read_note(job.key)) is None:
                 return None
-            note = FeatureNote.model_validate_json(text)
+            note = FeatureNote.read(text)
             right = job.describes(note) and shelf.data(job.key).stat().st_size == note.file_bytes
             if not right or job.checksums(shelf.data(job.key), note.strides) != note.checksums:
                 self._tell(f"features {job.words} had been damaged on the disk, and are computed again")
@@ -355,7 +354,7 @@ class FeatureStores:
             return self._opened_file(job, shelf, note, filled=False, hold=hold)
         except FileNotFoundError:  # evicted just now
             return None
-        except (ValidationError, OSError) as error:
+        except (ValueError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else "their note is damaged"
             self._tell(f"features {job.words} cannot be read ({reason}), and are computed again")
             return None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import Timeout
-from pydantic import ValidationError
 
 from autofreeze.errors import ConfigError
 from autofreeze.notes import FeatureNote, StoreNote
@@ -156,7 +155,7 @@ def _cached(entry: Entry) -> Cached:
     try:
         text = shelf.read_note(key)
         said = _said(shelf, text) if text is not None else None
-    except (ValidationError, OSError):
+    except (ValueError, OSError):
         said = None
     if said is None:
         return plain
@@ -166,10 +165,10 @@ def _cached(entry: Entry) -> Cached:
 
 def _said(shelf: Shelf, text: bytes) -> dict[str, str]:
     if shelf.kind == "decoded":
-        note = StoreNote.model_validate_json(text)
+        note = StoreNote.read(text)
         what = f"{note.n:,} images at {note.preprocessing.image_size} px"
         return {"data": note.data, "what": what, "created": note.created}
-    features = FeatureNote.model_validate_json(text)
+    features = FeatureNote.read(text)
     spec = features.spec
     what = f"{features.n:,} images at {spec.image_size} px, below column {spec.boundary}, {spec.view}"
     if spec.erase:

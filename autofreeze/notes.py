@@ -1,5 +1,8 @@
 """The notes that lie beside what the cache holds: what the data are, and all that their bytes follow from."""
 
+import json
+from typing import Any, Self
+
 from pydantic import Field
 
 from autofreeze.preprocessing import Channels, Preprocessing
@@ -8,8 +11,26 @@ from autofreeze.values import Value
 
 class _Note(Value):
     def as_file(self) -> bytes:
-        """Write the note as it lies in the cache."""
-        return (self.model_dump_json(indent=2) + "\n").encode()
+        """Write the note as it lies in the cache, with its own hash under ``digest``."""
+        plain = {**self.model_dump(mode="json"), "digest": self.digest}
+        return (json.dumps(plain, indent=2) + "\n").encode()
+
+    @classmethod
+    def read(cls, raw: bytes) -> Self:
+        """Read what :meth:`as_file` wrote.
+
+        Raises:
+            ValueError: It is not what was written.
+        """
+        try:
+            plain: dict[str, Any] = dict(json.loads(raw))
+            digest = plain.pop("digest", None)
+            note = cls.model_validate_json(json.dumps(plain))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"is no note: {error}") from None
+        if digest != note.digest:
+            raise ValueError("is not the note that was written")
+        return note
 
 
 class StoreNote(_Note):

@@ -13,7 +13,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from autofreeze.data import Dataset, Indices, Progress, first
 from autofreeze.decoding import Pixels, Unreadable, decode_in_order, decoder_version, image_decoder
@@ -236,17 +235,17 @@ def _whole(shelf: Shelf, key: str, progress: Progress | None) -> DecodedStore | 
 
 
 def _open(shelf: Shelf, key: str) -> DecodedStore | None:
-    """Open a finished store; ``None`` where there is none, or its length or shape is not as noted."""
+    """Open a finished store; ``None`` where there is none, or its note, length or header is another."""
     try:
         if (text := shelf.read_note(key)) is None:
             return None
-        note = StoreNote.model_validate_json(text)
-        if note.key != key or shelf.data(key).stat().st_size != note.file_bytes:
-            return None
-        store = _opened(shelf, key, note, filled=False)
-    except (FileNotFoundError, ValidationError, ValueError):
+        note = StoreNote.read(text)
+        header = _header(note.shape)
+        with shelf.data(key).open("rb") as file:
+            right = os.fstat(file.fileno()).st_size == note.file_bytes and file.read(len(header)) == header
+        return _opened(shelf, key, note, filled=False) if right and note.key == key else None
+    except (FileNotFoundError, ValueError):
         return None
-    return store if store.mapped.shape == note.shape and store.mapped.dtype == np.uint8 else None
 
 
 def _opened(shelf: Shelf, key: str, note: StoreNote, *, filled: bool) -> DecodedStore:

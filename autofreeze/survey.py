@@ -9,9 +9,7 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -240,7 +238,11 @@ def _blocks(dataset: Dataset, progress: Progress | None) -> Iterator[tuple[int, 
 
 # Keeping
 
-_ARRAYS = ("widths", "heights", "hashes", "contrast", "flat", "peaks")
+_ARRAYS = {
+    "widths": np.int32, "heights": np.int32, "hashes": np.uint64, "contrast": np.float32, "flat": np.bool_,
+    "peaks": np.float32,
+}  # fmt: skip
+"""Name -> type; each (n,)."""
 
 
 def _packed(made: Survey) -> bytes:
@@ -252,12 +254,26 @@ def _packed(made: Survey) -> bytes:
 
 
 def _read(file: Path, n: int) -> Survey | None:
-    """Read a survey; ``None`` where there is none, or it is damaged."""
-    with suppress(FileNotFoundError, NotADirectoryError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+    """Read a survey; ``None`` where there is none, or it is damaged.
+
+    Raises:
+        OSError: The file is there, and cannot be read.
+    """
+    try:
+        raw = file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        with np.load(BytesIO(raw), allow_pickle=False) as kept:
             words = json.loads(bytes(kept["words"]))
             arrays = {name: kept[name] for name in _ARRAYS}
-        if all(len(array) == n for array in arrays.values()) and len(words["modes"]) == n:
-            unreadable = {int(image): reason for image, reason in words["unreadable"].items()}
-            return Survey(unreadable=unreadable, modes=tuple(words["modes"]), **arrays)
-    return None
+        made = Survey(
+            unreadable={int(image): str(reason) for image, reason in words["unreadable"].items()},
+            modes=tuple(map(str, words["modes"])),
+            **arrays,
+        )
+        kinds = [(one.dtype, one.shape) for one in arrays.values()]
+        right = kinds == [(np.dtype(kind), (n,)) for kind in _ARRAYS.values()] and len(made.modes) == n
+    except Exception:  # noqa: BLE001 - a damaged archive raises almost anything
+        return None
+    return made if right else None

@@ -12,7 +12,7 @@ import pytest
 from autofreeze.bytesize import format_bytes
 from autofreeze.cli import main
 from autofreeze.data import open_dataset
-from autofreeze.notes import FeatureSpec
+from autofreeze.notes import FeatureSpec, StoreNote
 from autofreeze.preprocessing import Preprocessing
 from autofreeze.shelf import Shelf, shelves_of
 from autofreeze.stores import open_decoded_store
@@ -204,8 +204,8 @@ def test_what_another_process_is_filling_stays_and_what_a_killed_one_left_goes(r
 
 def test_a_name_that_would_steer_a_terminal_is_shown_as_text(run, tmp_path, kept):
     (note,) = (tmp_path / "cache").glob(f"decoded/{kept[0]}.json")
-    said = json.loads(note.read_text())
-    note.write_text(json.dumps(said | {"data": "\x1b[31m[bold]red"}))
+    said = StoreNote.read(note.read_bytes())
+    note.write_bytes(said.model_copy(update={"data": "\x1b[31m[bold]red"}).as_file())
     output = run("list")[1]
     assert r"\x1b[31m[bold]red" in output
     assert "\x1b" not in output

@@ -166,6 +166,11 @@ def cut_short(path: Path) -> None:
         file.truncate(path.stat().st_size - 1)
 
 
+def change_note(path: Path, **changes) -> None:
+    note = path.with_suffix(".json")
+    note.write_text(json.dumps(json.loads(note.read_text()) | changes))
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -176,9 +181,17 @@ def cut_short(path: Path) -> None:
         lambda path: path.with_suffix(".json").write_text('{"key": "'),
         lambda path: np.save(path, np.zeros((12, 16, 48, 1), np.uint8)),
         lambda path: np.save(path, np.zeros((12, 16, 16, 3), np.int8)),
+        lambda path: change_note(path, unreadable={"3": "is no image"}),
+        lambda path: change_note(path, unreadable=None),
+        lambda path: change_note(path, shape=[12, 16, 16, 3.5]),
+        lambda path: path.with_suffix(".json").write_text("[" * 10**5),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"|u1", b"|O8")),
     ],
-    ids=["cut short", "empty", "gone", "no note", "torn note", "other shape", "other type"],
-)
+    ids=[
+        "cut short", "empty", "gone", "no note", "torn note", "other shape", "other type",
+        "another unreadable image", "no unreadable images", "half an image", "a note of lists", "objects",
+    ],
+)  # fmt: skip
 def test_a_damaged_store_is_built_again(dataset, cache, harm):
     good = np.array(open_decoded_store(dataset, SMALL, cache_folder=cache).images)
     harm(cache / "decoded" / f"{store_key(dataset, SMALL)}.npy")
@@ -383,12 +396,13 @@ def test_a_store_travels_to_another_process_as_its_path(dataset, cache):
 
 def test_the_note_beside_the_data_says_what_it_is(dataset, cache):
     store = open_decoded_store(dataset, SMALL, cache_folder=cache)
-    note = json.loads(store.path.with_suffix(".json").read_text())
+    raw = store.path.with_suffix(".json").read_bytes()
+    note = json.loads(raw)
     assert note["n"] == 12
     assert note["shape"] == [12, 16, 16, 3]
     assert note["file_bytes"] == store.path.stat().st_size == STORE_BYTES
     assert note["preprocessing"]["interpolation"] == "bicubic"
-    assert stores.StoreNote.model_validate(note) == store.note
+    assert stores.StoreNote.read(raw) == store.note
 
 
 def test_the_cache_folder_is_where_people_put_caches(monkeypatch, tmp_path):

@@ -199,16 +199,31 @@ def test_other_images_are_looked_at_anew(folder, cache):
     assert list(seen.unreadable) == [ids["bee/03.jpg"]]
 
 
+def rewritten(path, **arrays):
+    """Put other arrays into a survey."""
+    with np.load(path) as kept:
+        held = {name: kept[name] for name in kept}
+    np.savez(path, **{**held, **arrays})
+
+
 @pytest.mark.parametrize(
     "harm",
     [
         lambda path: path.write_bytes(path.read_bytes()[:-100]),
         lambda path: path.write_bytes(b""),
         lambda path: np.savez(path, hashes=np.zeros(12, np.uint64)),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"PK\1\2\x14\3\x14", b"PK\1\2\x14\3\x63")),
+        lambda path: rewritten(path, widths=np.zeros(11, np.int32)),
+        lambda path: rewritten(path, hashes=np.zeros(12, np.int64)),
+        lambda path: rewritten(path, words=np.frombuffer(b"[]", np.uint8)),
+        lambda path: rewritten(path, words=np.frombuffer(b"[" * 10**5, np.uint8)),
         lambda path: path.unlink(),
     ],
-    ids=["cut short", "empty", "of another kind", "gone"],
-)
+    ids=[
+        "cut short", "empty", "of another kind", "of another version", "too few widths",
+        "hashes of another type", "a list", "lists in lists", "gone",
+    ],
+)  # fmt: skip
 def test_a_damaged_survey_is_made_again(folder, cache, harm):
     good, _ = looked_at(folder, cache)
     [file] = (cache / "survey").glob("*.npz")
