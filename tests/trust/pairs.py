@@ -3,9 +3,12 @@
 import json
 import random
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import urlopen
 
+from autofreeze.dashboard import HOST, served
 from trust import studies
 from trust.check import Check, Effort, Outcome
 from trust.commands import Ended, Place
@@ -115,6 +118,147 @@ def pair_readers(effort: Effort) -> Outcome:
     return Outcome(tried=reads, wrong=wrong, note=f"{well} of {reads} had something to tell already")
 
 
+def pair_clears(effort: Effort) -> Outcome:
+    """Clear a cache twice at once, and list it, again and again while a search fills and uses it."""
+    victims = Victims(Place(effort.folder).fill((14, 14, 14)))
+    told = ("search", victims.place.data, *SEARCH, *PLAIN, "--trials", 4)
+    cache, whole = effort.folder / "shared", effort.folder / "whole"
+    first, _ = victims.run(*told, "--out", whole)
+    wrong, clears, searches, freed = first.complaints(), 0, 0, 0
+    clear, listing = ("cache", "clear", "--all", "--json"), ("cache", "list", "--json")
+    while clears < effort.times:
+        out = effort.folder / f"run-{searches}"
+        searches += 1
+        with ThreadPoolExecutor(4) as beside:
+            search = beside.submit(victims.run, *told, "--out", out, cache=cache)
+            while not search.done():
+                under_way = [beside.submit(victims.run, *one, cache=cache) for one in (clear, clear, listing)]
+                ends = [one.result()[0] for one in under_way]
+                clears += 1
+                for ended in ends:
+                    wrong += [f"beside a search and each other: {one}" for one in ended.complaints()]
+                freed += sum(json.loads(ended.out)["bytes"] for ended in ends[:2] if not ended.status)
+            ended = search.result()[0]
+        wrong += [f"its cache cleared again and again: {one}" for one in ended.complaints()]
+        wrong += [] if ended.status else studies.differences(out, whole)
+        wrong += [f"left behind: {one.name}" for one in cache.rglob("*.part")]
+    note = f"{searches} searches meanwhile; {freed / 1e6:.1f} MB cleared"
+    return Outcome(tried=clears, wrong=wrong, note=note)
+
+
+SIZES = (32, 40, 48)
+ROOM = "400kB"
+"""Holds the images of any of these sizes, and those of no two but the smaller ones."""
+
+
+def pair_rooms(effort: Effort) -> Outcome:
+    """Begin searches of three image sizes at once on a cache with room for one: each evicts the others'."""
+    victims = Victims(Place(effort.folder).fill((14, 14, 14)))
+    plain = ("search", victims.place.data, *SEARCH, *PLAIN, "--trials", 2, "--cache-size", ROOM)
+    cache, wrong = effort.folder / "shared", list[str]()
+    alone = {size: effort.folder / f"alone-{size}" for size in SIZES}
+    for size, out in alone.items():
+        own = effort.folder / f"cache-{size}"
+        ended, _ = victims.run(*plain, "--image-size", size, "--out", out, cache=own)
+        wrong += ended.complaints()
+    evicted = 0
+    for number in range(effort.times):
+        runs = {size: effort.folder / f"run-{number}-{size}" for size in SIZES}
+        with ThreadPoolExecutor(len(SIZES)) as beside:
+            under_way = {}
+            for size, out in runs.items():
+                given = (*plain, "--image-size", size, "--out", out)
+                under_way[size] = beside.submit(victims.run, *given, cache=cache)
+                time.sleep(effort.rng.uniform(0, 0.3))
+            ends = {size: one.result()[0] for size, one in under_way.items()}
+        for size, ended in ends.items():
+            wrong += [f"round {number}, {size} px: {one}" for one in ended.complaints()]
+            if not ended.status:
+                wrong += [
+                    f"round {number}, {size} px: {one}"
+                    for one in studies.differences(runs[size], alone[size])
+                ]
+        evicted += len(SIZES) - len(list((cache / "decoded").glob("*.npy")))
+        wrong += [f"round {number}: left behind: {one.name}" for one in cache.rglob("*.part")]
+    if not evicted:
+        raise RuntimeError(f"nothing was evicted: {ROOM} is too much")
+    return Outcome(
+        tried=effort.times, wrong=wrong, note=f"{len(SIZES)} searches each time; {evicted} stores evicted"
+    )
+
+
+def pair_exports(effort: Effort) -> Outcome:
+    """Export to one file twice at once: it is whole; both succeed, or the later one says that it exists."""
+    victims = Victims(Place(effort.folder).fill((14, 14, 14)))
+    run, out = effort.folder / "run", effort.folder / "out"
+    first, _ = victims.run("search", victims.place.data, *SEARCH, *PLAIN, "--trials", 1, "--out", run)
+    wrong, refused = first.complaints(), 0
+    alone = effort.folder / "alone.yaml"
+    wrong += victims.run("export", run, "-o", alone)[0].complaints()
+    for number in range(effort.times):
+        file, force = out / f"best-{number}.yaml", ("--force",) * (number % 2)
+        told = ("export", run, "-o", file, *force)
+        ends = _both(victims, told, effort.rng.uniform(0, 0.05))
+        what = "twice at once" + (", --force" if force else "")
+        for ended in ends:
+            wrong += [f"{what}: {one}" for one in ended.complaints(*((0,) if force else (0, 2)))]
+            if ended.status == 2:
+                refused += 1
+                wrong += [] if "exists" in ended.err else [f"{what}: the refused one said {ended.err!r}"]
+        if all(ended.status for ended in ends):
+            wrong.append(f"{what}: nobody has written {file.name}")
+        elif file.read_bytes() != alone.read_bytes():
+            wrong.append(f"{what}: {file.name} is another one")
+        wrong += [f"{what}: left behind: {one.name}" for one in out.glob(".*")]
+    return Outcome(tried=effort.times, wrong=wrong, note=f"one of two refused {refused} times")
+
+
+def pair_dashboards(effort: Effort) -> Outcome:
+    """Ask the dashboard of a search that runs for its study, again and again."""
+    victims = Victims(Place(effort.folder).fill((14, 14, 14)))
+    told = ("search", victims.place.data, *SEARCH, *PLAIN, "--trials", 6)
+    whole = effort.folder / "whole"
+    first, _ = victims.run(*told, "--out", whole)
+    wrong, reads, searches, seen = first.complaints(), 0, 0, Counter[int]()
+    while reads < effort.times:
+        out = effort.folder / f"run-{searches}"
+        searches += 1
+        with ThreadPoolExecutor(2) as beside:
+            search = beside.submit(victims.run, *told, "--out", out)
+            while not (out / "study.journal").exists() and not search.done():
+                time.sleep(0.01)
+            with served(out / "study.journal", 0) as server:
+                beside.submit(server.serve_forever, 0.02)
+                while not search.done():
+                    try:
+                        trials = _asked(server.server_port)
+                    except (OSError, ValueError, KeyError) as error:
+                        wrong.append(f"the dashboard beside a search: {error!r}")
+                    else:
+                        seen[trials] += 1
+                    reads += 1
+                    time.sleep(0.03)
+                server.shutdown()
+            wrong += search.result()[0].complaints()
+        wrong += studies.differences(out, whole)
+    return Outcome(tried=reads, wrong=wrong, note=f"{searches} searches, seen with {_span(seen)} trials")
+
+
+def _asked(port: int) -> int:
+    """Give how many trials the dashboard tells of its study; none before there is a study."""
+    with urlopen(f"http://{HOST}:{port}/api/studies", timeout=20) as answer:
+        studies_told = json.load(answer)["study_summaries"]
+    if not studies_told:
+        return 0
+    number = studies_told[0]["study_id"]
+    with urlopen(f"http://{HOST}:{port}/api/studies/{number}?after=0", timeout=20) as answer:
+        return len(json.load(answer)["trials"])
+
+
+def _span(seen: Counter[int]) -> str:
+    return f"{min(seen)} to {max(seen)}" if seen else "no"
+
+
 def _torn(run: Path) -> list[str]:
     """Name what is not whole of the files that are read by other programs."""
     torn = []
@@ -132,14 +276,29 @@ def _torn(run: Path) -> list[str]:
 CHECKS: tuple[Check, ...] = (
     Check(
         name="pair-search", fault="two searches begin in one folder, up to 2 s apart", run=pair_searches,
-        quick=1, long=15,
+        quick=1, long=12,
     ),
     Check(
         name="pair-cache", fault="three searches fill one empty cache at once", run=pair_caches,
-        quick=1, long=8,
+        quick=1, long=6,
     ),
     Check(
         name="pair-readers", fault="report, status, export and compare while a search runs",
-        run=pair_readers, quick=6, long=60,
+        run=pair_readers, quick=6, long=50,
+    ),
+    Check(
+        name="pair-clear", fault="`cache clear` twice at once while a search uses the cache", run=pair_clears,
+        quick=1, long=16,
+    ),
+    Check(
+        name="pair-room", fault="three searches on a cache that holds the images of one", run=pair_rooms,
+        quick=1, long=6,
+    ),
+    Check(
+        name="pair-export", fault="`export` to one file twice at once", run=pair_exports, quick=2, long=20,
+    ),
+    Check(
+        name="pair-dashboard", fault="the dashboard asked while a search runs", run=pair_dashboards,
+        quick=10, long=200,
     ),
 )  # fmt: skip
