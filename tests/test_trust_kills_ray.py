@@ -11,6 +11,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("check", kills_ray.CHECKS, ids=str)
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(one, marks=pytest.mark.long if one.name == "kill-ray-head" else (), id=one.name)
+        for one in kills_ray.CHECKS
+    ],
+)
 def test_a_search_on_a_cluster_that_loses_its_parts_goes_on_and_has_lost_nothing(check, tmp_path):
     check.try_few(tmp_path)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from raylets import Raylets
+from raylets import Raylets, title
 
 from trust import studies
 from trust.check import Check, Effort, Outcome
@@ -246,10 +246,65 @@ def kill_own(effort: Effort) -> Outcome:
     return _until_killed(effort, begin, whole, (SHORT,) if few else SESSIONS)
 
 
+def kill_heads(effort: Effort) -> Outcome:
+    """Kill the head of a cluster under a search, by turns the whole node and Ray's own server there alone.
+
+    The search goes on on another cluster, whose head is killed too; behind the last one it goes on in a
+    process. Recovery: seconds from its restart, Ray not loaded, to the first new record, or to the end.
+    """
+    rng = effort.rng
+    place, out, whole = _place(effort.folder), effort.folder / "run", effort.folder / "whole"
+    clusters: list[str] = []
+    undisturbed = Driver(lambda _: [*OWN, whole, 40, 0], whole, place)
+    driver = Driver(lambda _: [*OWN, out, 40, 0.5 if clusters else 0, *clusters], out, place)
+    undisturbed.start()
+    tale = _Tale(driver, effort.folder / "aside")
+    recovery, ends = list[float](), list[float]()
+    for number in range(effort.times):
+        with Raylets([effort.folder]) as raylets:
+            raylets.add_all(NODES)
+            clusters[:] = [raylets.address]
+            recovery.append(_restart(driver))
+            driver.sleep(2 * rng.random())
+            tale.history.append("server" if number % 2 else "head")
+            if number % 2:
+                server = next(pid for pid in raylets.head.pids if "gcs_server" in title(pid).split()[0])
+                os.kill(server, signal.SIGKILL)
+            else:
+                raylets.head.kill()
+            began = time.monotonic()
+            status, told = driver.end()
+            ends.append(time.monotonic() - began)
+        tale.look()
+        clear = "the cluster is gone" in told and "--resume" in told and "Traceback" not in told
+        if status != 1 or not clear:
+            tale.wrong.append(f"{tale}: ended with status {status}: {told[-2000:]}")
+    clusters.clear()
+    recovery.append(_restart(driver))
+    undisturbed.end()
+    tale.compare(whole)
+    return Outcome(
+        tried=effort.times, lost=tale.lost, wrong=tale.wrong, recovery=recovery[1:],
+        note=f"the search ended within {max(ends):.0f} s",
+    )  # fmt: skip
+
+
+def _restart(driver: Driver) -> float:
+    """Start a search, or go on with it; gives the seconds until there is a new record."""
+    before = driver.size()
+    driver.start()
+    return driver.until_more(before)
+
+
 CHECKS: tuple[Check, ...] = (
     Check(
         name="kill-ray",
         fault="`kill -9` of workers, drivers and nodes of a search on Ray; a driver goes on by `--resume`",
         run=kill_own, quick=2, long=54, ray=True,
+    ),
+    Check(
+        name="kill-ray-head",
+        fault="the head of a Ray cluster dies; then `--resume` on another one, or without",
+        run=kill_heads, quick=2, long=4, ray=True,
     ),
 )  # fmt: skip
