@@ -1,5 +1,6 @@
 """How schedules, figures, times and places are written, wherever they are told."""
 
+import shlex
 from collections.abc import Iterable, Mapping
 
 from autofreeze.recipes import name_of
@@ -73,6 +74,20 @@ def printable(text: str) -> str:
     Names of classes and files may hold anything; on Linux also bytes that are no UTF-8.
     """
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def shell_word(text: str) -> str:
+    """Write a word for a shell, on one line: what is not printable in ``$'…'``, which bash and zsh know."""
+    if text.isprintable():
+        return shlex.quote(text)
+    return "$'" + "".join(map(_in_ansi_c, text)) + "'"
+
+
+def _in_ansi_c(char: str) -> str:
+    if char.isprintable():
+        return f"\\{char}" if char in "\\'" else char
+    kind = "surrogateescape" if "\udc80" <= char <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in char.encode(errors=kind))
 
 
 def capitalised(text: str) -> str:

@@ -2,13 +2,15 @@
 """Schedules and outcomes in words."""
 
 import math
+import shutil
+import subprocess
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autofreeze import recipes
-from autofreeze.phrases import sentence, standard_error
+from autofreeze.phrases import sentence, shell_word, standard_error
 from autofreeze.regime import Regime
 from autofreeze.report.words import endings
 from autofreeze.results import Ending, StudyResult, TrialResult
@@ -83,3 +85,24 @@ def test_the_standard_error_is_binomial():
     assert standard_error(0.9, 1000) == pytest.approx(0.0095, abs=1e-4)
     assert standard_error(1.0, 10) == 0
     assert math.isnan(standard_error(0.5, 0))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_reads_every_word_as_it_was_whatever_it_holds():
+    words = [
+        "plain",
+        "two words",
+        "it's",
+        "\x1b[31m",
+        "a\nb\\c'd\"",
+        "$(x)\t`y`",
+        "\udcff\x9b",
+        "\u202e\U000a3162é",
+        "",
+        "\x01f",
+    ]
+    written = [shell_word(word) for word in words]
+    assert all(word.isprintable() for word in written)
+    command = "printf '%s\\0' " + " ".join(written)
+    read = subprocess.run(["bash", "-c", command], capture_output=True, check=True).stdout
+    assert read.split(b"\0")[:-1] == [word.encode(errors="surrogateescape") for word in words]

@@ -1,13 +1,12 @@
 """``autofreeze demo``: a search that needs no data, no weights and no network."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autofreeze.cli import options
-from autofreeze.cli.saying import say
+from autofreeze.cli.saying import quoted, say
 
 
 def demo(
@@ -32,5 +31,5 @@ def demo(
     show(shown.search, console)
     console.print(render(shown.contenders))
     say(f"kept in {out}; the best schedule: {out / 'best.yaml'}")
-    say(f"the report in a browser: autofreeze report {shlex.quote(str(out / 'search'))} --open")
+    say(f"the report in a browser: autofreeze report {quoted(out / 'search')} --open")
     say("on your own images:  autofreeze search DATA --model mobilenetv2_100")

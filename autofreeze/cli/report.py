@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from autofreeze.cli.options import DatasetName, OutputJson, RunFolderArgument, needs
-from autofreeze.cli.saying import say
+from autofreeze.cli.saying import quoted, say
 
 
 def _print_schema(asked: bool) -> None:
@@ -81,11 +81,9 @@ def _print(folder: Path, *, as_json: bool) -> None:
 
 def _where_the_page_is(folder: Path) -> str:
     """Name the page, and the command that opens it."""
-    import shlex
-
     from autofreeze.report.files import PAGE
 
-    opens = f"autofreeze report {shlex.quote(str(folder))} --open"
+    opens = f"autofreeze report {quoted(folder)} --open"
     if (folder / PAGE).exists():
         return f"as a page: {folder / PAGE}, which {opens} opens"
     return f"as a page: {opens} writes and opens it"

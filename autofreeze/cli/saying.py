@@ -1,4 +1,6 @@
-"""Sentences for the terminal."""
+"""Sentences for the terminal, and paths in them."""
+
+from pathlib import Path
 
 import typer
 
@@ -14,3 +16,10 @@ def say(*sentences: str, err: bool = False) -> None:
 
     for sentence in sentences:
         typer.echo(printable(sentence), err=err)
+
+
+def quoted(path: Path) -> str:
+    """Write a path for a shell, in a command that is told."""
+    from autofreeze.phrases import shell_word
+
+    return shell_word(str(path))

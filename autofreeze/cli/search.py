@@ -1,6 +1,5 @@
 """``autofreeze search``: one command, one measured answer."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ from autofreeze.cli.options import (
     Views,
     Weights,
 )
-from autofreeze.cli.saying import say
+from autofreeze.cli.saying import quoted, say
 from autofreeze.cli.train import train_by
 from autofreeze.errors import AutofreezeError
 
@@ -237,10 +236,10 @@ def _one(data: str, model: str, out: Path, given: dict[str, Any], *, train: bool
     result = api.search(data, model, **given)
     show(result, Console())
     say(f"kept in {out} (report.html for people, report.json for programs)")
-    say(f"the report in a browser: autofreeze report {shlex.quote(str(out))} --open")
+    say(f"the report in a browser: autofreeze report {quoted(out)} --open")
     if result.best is not None:
-        say(f"the schedule as a file:  autofreeze export {shlex.quote(str(out))} -o best.yaml")
-        say(f"for other trainers:      autofreeze export {shlex.quote(str(out))} --list")
+        say(f"the schedule as a file:  autofreeze export {quoted(out)} -o best.yaml")
+        say(f"for other trainers:      autofreeze export {quoted(out)} --list")
     if result.cut_short == INTERRUPTED:
         raise typer.Exit(130)
     if result.best is None:
@@ -257,7 +256,7 @@ def _several(data: list[str], model: str, out: Path, given: dict[str, Any], *, t
 
     summary = api.search_all(data, model, **given)
     show_summary(summary, Console())
-    folder = shlex.quote(str(out))
+    folder = quoted(out)
     say(f"kept in {out} (report.html for people), a run folder for each data set")
     say(f"all in a browser:  autofreeze report {folder} --open")
     say(f"one report:  autofreeze report {folder} --dataset NAME")

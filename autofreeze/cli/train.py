@@ -1,6 +1,5 @@
 """``autofreeze train``: a model trained by a file."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 
 from autofreeze.cli import options
 from autofreeze.cli.options import Cache, CacheSize, Data, Device, FromScratch, ImageSize, Threads
-from autofreeze.cli.saying import say
+from autofreeze.cli.saying import quoted, say
 
 
 def train(
@@ -113,4 +112,4 @@ def train_by(file: Path, data: str | Path, out: Path, task: dict[str, Any], **as
             say(f"broken off after epoch {done[-1]:g}; the same command goes on from there", err=True)
         raise
     say(*summary(result).split("\n"))
-    say(f"predict by it:  autofreeze predict {shlex.quote(str(out))} IMAGES")
+    say(f"predict by it:  autofreeze predict {quoted(out)} IMAGES")

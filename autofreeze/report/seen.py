@@ -1,6 +1,5 @@
 """What is seen of a run folder from outside: a search, that on several data sets, or an earlier version's."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from autofreeze.errors import RunFolderError
-from autofreeze.phrases import counted, listed
+from autofreeze.phrases import counted, listed, shell_word
 from autofreeze.pulse import Pulse, Sight, is_held, look
 from autofreeze.report.status import line_of, resuming
 from autofreeze.report.status import render as render_sight
@@ -121,7 +120,7 @@ def render(seen: Seen | SeenAll, *, rows: int | None = None) -> RenderableType:
     """
     if isinstance(seen, Seen):
         one = _render_one(seen, rows)
-        report = line_of(f"what it found:  autofreeze report {shlex.quote(seen.name)}")
+        report = line_of(f"what it found:  autofreeze report {shell_word(seen.name)}")
         return Group(one, report) if seen.pulse is Pulse.ENDED else one
     parts: list[RenderableType] = [line_of(f"{seen.name}: {_standing_of_all(seen)}")]
     for each in seen.datasets:

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autofreeze.phrases import counted, duration, places_words, printable, roughly
+from autofreeze.phrases import counted, duration, places_words, printable, roughly, shell_word
 from autofreeze.pulse import Pulse, Sight
 from autofreeze.scale import Scale
 from autofreeze.status import Doing, UnderWay
@@ -77,7 +77,7 @@ def resuming(command: str) -> str:
             end = words.index("--") if "--" in words else len(words)  # behind it nothing is an option
             if RESUME not in words[:end]:
                 words.insert(end, RESUME)
-            return f"it goes on where it was, with:  {shlex.join(words)}"
+            return f"it goes on where it was, with:  {' '.join(map(shell_word, words))}"
         case ["autofreeze", "demo"]:
             return "a demonstration is begun anew, with another --out"
     return "it goes on where it was, searched again with resume=True"

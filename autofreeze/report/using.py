@@ -1,8 +1,8 @@
 """How the best schedule is used: the commands, and what they do."""
 
-import shlex
 from typing import NamedTuple
 
+from autofreeze.phrases import shell_word
 from autofreeze.report.owntraining import is_own
 from autofreeze.results import StudyResult
 
@@ -27,7 +27,7 @@ def use_of(result: StudyResult) -> Use | None:
         return Use(f"{FOLDER}. {does}", (export,))
     data = result.settings.get("task", {}).get("data", "DATA")
     does = "The first command writes the schedule as a file, the second one trains by it."
-    return Use(f"{FOLDER}. {does}", (export, f"autofreeze train {SCHEDULE_FILE} {shlex.quote(data)}"))
+    return Use(f"{FOLDER}. {does}", (export, f"autofreeze train {SCHEDULE_FILE} {shell_word(data)}"))
 
 
 def use_of_all() -> Use:
