@@ -5,7 +5,6 @@ Each command would run as it is; then one to three of its values are others. Nob
 odd, so that files may come to be, but only below the folder in which the command runs.
 """
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from trust.check import Check, Effort, Outcome
 from trust.finds import Finds, with_examples
 from trust.numbers import MODEL, SIDE, in_process
-from trust.runs import copied, image_run
+from trust.runs import copied, image_run, placed
 
 SLOWEST = 60.0
 """Seconds within which a command must have ended whatever it was given."""
@@ -136,28 +135,6 @@ def one_by_one(found: tuple[Leaf, ...], given: Mapping[str, Any]) -> list[list[s
         for name in open_parameters(leaf)
         for text in STEERING
     ]
-
-
-@contextlib.contextmanager
-def placed(home: Path) -> Iterator[None]:
-    """Run commands deep inside a folder of their own, with a home and a cache in it, and no window of any browser."""
-    below = home / "a" / "b" / "c"
-    below.mkdir(parents=True)
-    changed = {
-        "HOME": str(home / "a"),
-        "AUTOFREEZE_CACHE": str(home / "cache"),
-        "BROWSER": "true",
-        "HF_HUB_OFFLINE": "1",
-    }
-    before, there = {name: os.environ.get(name) for name in changed}, Path.cwd()
-    os.environ.update(changed)
-    os.chdir(below)
-    try:
-        yield
-    finally:
-        os.chdir(there)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def furnish(home: Path) -> None:

@@ -1,7 +1,11 @@
 """Hostile text of every kind: files, options and names, changed at random."""
 
-from trust import fuzz_options, fuzz_space, fuzz_study, fuzz_table
+from trust import fuzz_names, fuzz_options, fuzz_space, fuzz_study, fuzz_table
 from trust.check import Check
 
-CHECKS: tuple[Check, ...] = (*fuzz_space.CHECKS, *fuzz_study.CHECKS, *fuzz_table.CHECKS, *fuzz_options.CHECKS)
+CHECKS: tuple[Check, ...] = tuple(
+    check
+    for subject in (fuzz_space, fuzz_study, fuzz_table, fuzz_options, fuzz_names)
+    for check in subject.CHECKS
+)
 """All checks, in the order of the table."""

@@ -1,9 +1,12 @@
 # ruff: noqa: E501 - tables are read by line
 """A run of few images, made once, and the commands that read runs."""
 
+import contextlib
 import json
+import os
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,8 +17,6 @@ from trust.numbers import MODEL, SHORT, in_process, write_classes
 @cache
 def image_run() -> Path:
     """Search few images once in this process; the run folder, which stays as it is."""
-    import tempfile
-
     folder = Path(tempfile.mkdtemp(prefix="autofreeze-trust-"))
     write_classes(folder / "data", (12, 12))
     arguments = (
@@ -37,6 +38,25 @@ def copied(run: Path, target: Path) -> None:
     """Give what a run has written, in a new folder."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(run, target, ignore=shutil.ignore_patterns(".lock"))
+
+
+@contextlib.contextmanager
+def placed(home: Path) -> Iterator[None]:
+    """Run commands deep inside a folder of their own, in which home, cache and temporary folder lie too."""
+    below = home / "a" / "b" / "c"
+    below.mkdir(parents=True)
+    changed = {"HOME": str(home / "a"), "AUTOFREEZE_CACHE": str(home / "cache"), "BROWSER": "true"}
+    before, there, temporary = {name: os.environ.get(name) for name in changed}, Path.cwd(), tempfile.tempdir
+    os.environ.update(changed)
+    os.chdir(below)
+    tempfile.tempdir = str(below)
+    try:
+        yield
+    finally:
+        os.chdir(there)
+        tempfile.tempdir = temporary
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 READERS = (
