@@ -4,7 +4,9 @@ import json
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -45,12 +47,17 @@ def pair_searches(effort: Effort) -> Outcome:
     return Outcome(tried=effort.times, lost=lost, wrong=wrong, note=f"told: {', '.join(sorted(words))}")
 
 
-def _both(victims: Victims, told: tuple[object, ...], apart: float) -> tuple[Ended, Ended]:
-    """Run a command twice at once, the second one some seconds later."""
+def _both(
+    victims: Victims, told: tuple[object, ...], apart: float, look: Callable[[], None] = lambda: None
+) -> tuple[Ended, Ended]:
+    """Run a command twice at once, the second one some seconds later; look at something all the while."""
     with ThreadPoolExecutor(2) as beside:
         one = beside.submit(victims.run, *told)
         time.sleep(apart)
         other = beside.submit(victims.run, *told)
+        while not (one.done() and other.done()):
+            look()
+            time.sleep(0.001)
         return one.result()[0], other.result()[0]
 
 
@@ -195,10 +202,17 @@ def pair_exports(effort: Effort) -> Outcome:
     wrong, refused = first.complaints(), 0
     alone = effort.folder / "alone.yaml"
     wrong += victims.run("export", run, "-o", alone)[0].complaints()
+    whole, seen = alone.read_bytes(), set[bytes]()
+
+    def look() -> None:
+        with suppress(FileNotFoundError):
+            seen.add(file.read_bytes())
+
     for number in range(effort.times):
         file, force = out / f"best-{number}.yaml", ("--force",) * (number % 2)
         told = ("export", run, "-o", file, *force)
-        ends = _both(victims, told, effort.rng.uniform(0, 0.05))
+        seen.clear()
+        ends = _both(victims, told, effort.rng.uniform(0, 0.05), look)
         what = "twice at once" + (", --force" if force else "")
         for ended in ends:
             wrong += [f"{what}: {one}" for one in ended.complaints(*((0,) if force else (0, 2)))]
@@ -207,8 +221,8 @@ def pair_exports(effort: Effort) -> Outcome:
                 wrong += [] if "exists" in ended.err else [f"{what}: the refused one said {ended.err!r}"]
         if all(ended.status for ended in ends):
             wrong.append(f"{what}: nobody has written {file.name}")
-        elif file.read_bytes() != alone.read_bytes():
-            wrong.append(f"{what}: {file.name} is another one")
+        elif {file.read_bytes(), *seen} != {whole}:
+            wrong.append(f"{what}: {file.name} is torn for a while, or another one")
         wrong += [f"{what}: left behind: {one.name}" for one in out.glob(".*")]
     return Outcome(tried=effort.times, wrong=wrong, note=f"one of two refused {refused} times")
 
@@ -238,6 +252,8 @@ def pair_dashboards(effort: Effort) -> Outcome:
                         seen[trials] += 1
                     reads += 1
                     time.sleep(0.03)
+                if (trials := _asked(server.server_port)) != 6:
+                    wrong.append(f"the dashboard tells {trials} trials of 6")
                 server.shutdown()
             wrong += search.result()[0].complaints()
         wrong += studies.differences(out, whole)
