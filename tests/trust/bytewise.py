@@ -49,3 +49,12 @@ def _change(rng: random.Random, raw: bytearray, at: int, others: Sequence[bytes]
         raw[at : at + 20] = other_raw[start : start + 20]
     else:
         raw += rng.randbytes(10)
+
+
+def difference(before: bytes, after: bytes) -> str:
+    """Say in short what was changed."""
+    at = next((at for at, (was, now) in enumerate(zip(before, after, strict=False)) if was != now), None)
+    if at is None:
+        at = min(len(before), len(after))
+    was, now = before[at : at + 24], after[at : at + 24]
+    return f"{len(after)} bytes, not {len(before)}; from byte {at} {now!r}, not {was!r}"
