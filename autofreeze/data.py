@@ -95,9 +95,10 @@ class Dataset:
         """Open an image, not decoded yet; use it as a context manager. Threads may call it at once.
 
         Raises:
+            DataError: It is no longer what was hashed: stores of this content must not hold it.
             Exception: What Pillow raises for broken images; most are OSError.
         """
-        return self.images.open(image)
+        return self.images.open(image, self.content[image])
 
     def part(self, part: Part) -> Indices:
         """Give the image ids of a part."""

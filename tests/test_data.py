@@ -97,8 +97,8 @@ def test_test_images_that_are_also_training_images_are_told(tmp_path):
 def test_an_image_is_opened_and_not_decoded(tmp_path):
     root = fill(tmp_path, {"a": 3, "b": 3})
     whole = (root / "b/1.png").read_bytes()
-    dataset = open_dataset(root)
     (root / "b/1.png").write_bytes(whole[:-30])
+    dataset = open_dataset(root)
     with dataset.open_image(dataset.paths.index("b/1.png")) as image:
         assert (image.size, image.mode) == ((5, 6), "RGB")
         with pytest.raises(OSError, match="truncated"):
@@ -107,6 +107,20 @@ def test_an_image_is_opened_and_not_decoded(tmp_path):
         assert np.array_equal(np.asarray(image), np.asarray(Image.open(dataset.file(0)).convert("RGB")))
     with pickle.loads(pickle.dumps(dataset)).open_image(0) as image:
         assert image.size == (5, 6)
+
+
+@pytest.mark.parametrize("harm", ["other contents", "removed", "a folder"])
+def test_an_image_that_has_changed_since_it_was_hashed_is_not_opened(tmp_path, harm):
+    root = fill(tmp_path, {"a": 3, "b": 3})
+    dataset = open_dataset(root)
+    file = root / "b/1.png"
+    file.unlink()
+    if harm == "other contents":
+        shutil.copy(root / "a/1.png", file)
+    elif harm == "a folder":
+        file.mkdir()
+    with pytest.raises(DataError, match=rf"{file}: .*; begin again when nobody changes the images"):
+        dataset.open_image(dataset.paths.index("b/1.png"))
 
 
 def test_images_taken_out_are_in_no_part_and_keep_their_numbers(tmp_path):

@@ -146,7 +146,7 @@ def test_whatever_a_reader_raises_a_report_is_written(class_folders):
     dataset = open_dataset(class_folders)
 
     class Broken:
-        def open(self, image):
+        def open(self, image, digest):
             raise RuntimeError("the hub is away")
 
     object.__setattr__(dataset, "images", Broken())
@@ -181,7 +181,7 @@ def test_images_of_a_data_set_of_torchvision_that_keeps_arrays_are_shown(class_f
     dataset = open_dataset(class_folders)
 
     class Arrays:
-        def open(self, image):
+        def open(self, image, digest):
             return colours(32, 32)
 
     object.__setattr__(dataset, "images", Arrays())

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -307,6 +308,21 @@ def test_all_unreadable_images_are_named_together(dataset, folder, cache):
     assert "repair these files, or remove them" in words
     assert stored(cache) == set()
     assert leftovers(cache) == []
+
+
+def test_an_image_that_changes_before_it_is_decoded_gets_into_no_store(dataset, cache):
+    file = dataset.file(3)
+    before = file.read_bytes()
+    shutil.copy(dataset.file(0), file)
+    for _ in range(2):
+        with pytest.raises(DataError, match="has other contents than when it was read first"):
+            open_decoded_store(dataset, SMALL, cache_folder=cache)
+        assert stored(cache) == set()
+        file.unlink(missing_ok=True)
+        shutil.copy(dataset.file(1), file)
+    file.write_bytes(before)
+    again = open_decoded_store(dataset, SMALL, cache_folder=cache)
+    assert np.array_equal(again.images[3], by_timm(file, SMALL))
 
 
 def test_of_many_unreadable_images_ten_are_named(folder, cache):

@@ -11,7 +11,7 @@ import autofreeze.survey
 from autofreeze.checks.leaks import NEAR
 from autofreeze.data import open_dataset
 from autofreeze.decoding import Unreadable, decode_in_order, to_rgb
-from autofreeze.errors import ConfigError
+from autofreeze.errors import ConfigError, DataError
 from autofreeze.survey import nearest, perceptual_hashes, survey
 
 
@@ -160,6 +160,16 @@ def test_images_that_cannot_be_read_are_told_with_their_reason(folder, cache):
     assert seen.unreadable[ids["bee/03.jpg"]] == "is no image, or of a kind that is not read"
     assert seen.hashes[ids["bee/03.jpg"]] == 0
     assert seen.modes[ids["bee/03.jpg"]] == ""
+
+
+def test_an_image_that_is_away_for_a_while_is_not_noted_as_unreadable(folder, cache):
+    dataset = open_dataset(folder)
+    file = dataset.file(0)
+    file.rename(folder / "away")
+    with pytest.raises(DataError, match="cannot be read any more"):
+        survey(dataset, cache_folder=cache)
+    (folder / "away").rename(file)
+    assert not survey(dataset, cache_folder=cache).unreadable
 
 
 @pytest.mark.parametrize("progressive", [False, True])

@@ -142,7 +142,7 @@ class _Elsewhere:
 
     where: str
 
-    def open(self, image: int) -> NoReturn:
+    def open(self, image: int, digest: str = "") -> NoReturn:  # noqa: ARG002 - there is nothing to compare
         raise DataError(f"image {image} is not on this machine; its pixels are", where=self.where)
 
     def digest(self, image: int) -> NoReturn:

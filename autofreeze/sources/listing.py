@@ -5,11 +5,14 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, Protocol
 
 from PIL import Image
 
+from autofreeze.errors import DataError
+from autofreeze.faults import is_want, told
 from autofreeze.imagefile import check_regular, open_image
 
 Part = Literal["train", "val", "test"]
@@ -31,8 +34,18 @@ _MOST_NAMED = 10
 class Images(Protocol):
     """The images of a source, by image id. Both verbs may be called from several threads at once."""
 
-    def open(self, image: int) -> Image.Image:
-        """Open an image; Pillow decodes it when its pixels are asked for. Use it as a context manager."""
+    def open(self, image: int, digest: str = "") -> Image.Image:
+        """Open an image; Pillow decodes it when its pixels are asked for. Use it as a context manager.
+
+        Args:
+            image: Its id.
+            digest: Its hash when the source was read first. Where it is given, what changes are
+                possible are found out.
+
+        Raises:
+            DataError: The image is no longer the same.
+            Exception: What Pillow raises for broken images; most are OSError.
+        """
         ...
 
     def digest(self, image: int) -> str:
@@ -48,9 +61,21 @@ class Files:
     paths: tuple[str, ...]
     """Relative to ``root``, with forward slashes; the image id is the index."""
 
-    def open(self, image: int) -> Image.Image:
-        """Open a file; it is closed when the image is."""
-        return open_image(self.root / self.paths[image])
+    def open(self, image: int, digest: str = "") -> Image.Image:
+        """Open a file; it is closed when the image is. With a hash it is read whole, then decoded."""
+        file = self.root / self.paths[image]
+        if not digest:
+            return open_image(file)
+        try:
+            check_regular(file)
+            raw = file.read_bytes()
+        except OSError as error:
+            if is_want(error):
+                raise told(error) from error
+            raise _changed(file, f"cannot be read any more ({error.strerror or error})") from error
+        if digest_of_bytes(raw) != digest:
+            raise _changed(file, "has other contents than when it was read first")
+        return open_image(BytesIO(raw))
 
     def digest(self, image: int) -> str:
         """Hash the bytes of the file."""
@@ -88,6 +113,12 @@ class Listing:
 
     subjects: tuple[str, ...] | None = None
     """Whose image it is: a patient, a scene."""
+
+
+def _changed(file: Path, how: str) -> DataError:
+    return DataError(
+        f"{how}; begin again when nobody changes the images, and leave them alone meanwhile", where=str(file)
+    )
 
 
 def digest_of_bytes(raw: bytes) -> str:

@@ -139,9 +139,9 @@ class _Series:
     def of(cls, series: Sequence[Images], sizes: Sequence[int]) -> "_Series":
         return cls(tuple(series), tuple(sum(sizes[:place]) for place in range(len(sizes))))
 
-    def open(self, image: int) -> Image.Image:
+    def open(self, image: int, digest: str = "") -> Image.Image:
         place = bisect_right(self.starts, image) - 1
-        return self.series[place].open(image - self.starts[place])
+        return self.series[place].open(image - self.starts[place], digest)
 
     def digest(self, image: int) -> str:
         place = bisect_right(self.starts, image) - 1
@@ -157,7 +157,7 @@ class _Encoded:
 
     reader: Any
 
-    def open(self, image: int) -> Image.Image:
+    def open(self, image: int, digest: str = "") -> Image.Image:  # noqa: ARG002 - the hub's files stay
         return open_image(BytesIO(self._read(image)))
 
     def digest(self, image: int) -> str:
@@ -257,7 +257,7 @@ class _Pixels:
 
     dataset: Any
 
-    def open(self, image: int) -> Image.Image:
+    def open(self, image: int, digest: str = "") -> Image.Image:  # noqa: ARG002 - they are in memory
         opened: Image.Image = self.dataset[image][0]
         return opened
 
