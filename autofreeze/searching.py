@@ -181,6 +181,8 @@ class SearchSession:
                     self._write(study.results, reason_of(error))
                 raise
             except (OSError, MemoryError, RuntimeError) as error:
+                if not (self.out / "run.json").exists():
+                    raise gone(self.out) from error
                 fault = error if isinstance(error, OSError) else fault_in(error)
                 if fault is None:
                     raise
