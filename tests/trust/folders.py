@@ -170,7 +170,7 @@ def _gone(effort: Effort) -> Outcome:
         spot, fault = tries.spot(), f"{what} renamed {at}"
         folder, away = spot.ground.data if what == "data" else spot.root / what, spot.root / "away"
         ended = spot.search(at=at, act=partial(move, folder=folder, to=away))
-        tries.judge(ended, fault, 0, 1, 2, says=GONE)
+        tries.judge(ended, fault, 0, 1, 2, says=GONE[: 1 if what == "run" else None])
         if away.exists():
             if folder.exists():
                 if what == "run":

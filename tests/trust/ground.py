@@ -113,7 +113,7 @@ class Tries:
 
     def __init__(self, effort: Effort) -> None:
         self._effort = effort
-        self._recovery: list[float] = []
+        self.recovery: list[float] = []
         self.lost: list[str] = []
         self.wrong: list[str] = []
         self.stopped = self._spots = 0
@@ -144,7 +144,7 @@ class Tries:
         self.wrong += [f"{fault}, then resumed: {one}" for one in ended.complaints(*allowed)]
         if ended.status == 0:
             self._compare(spot, fault)
-        self._recovery.append(ended.seconds)
+        self.recovery.append(ended.seconds)
         shutil.rmtree(spot.root)
 
     def _compare(self, spot: Spot, fault: str) -> None:
@@ -162,9 +162,9 @@ class Tries:
         self.wrong += [f"{fault}, then trained: {one}" for one in ended.complaints()]
         if ended.status == 0 and studies.model_in(out) != studies.model_in(spot.ground.model):
             self.lost.append(f"{fault}: another model than the undisturbed")
-        self._recovery.append(ended.seconds)
+        self.recovery.append(ended.seconds)
 
     def outcome(self, tried: int, note: str = "") -> Outcome:
         """Give all of it."""
         note = note or f"{self.stopped} of {tried} ended by it"
-        return Outcome(tried=tried, lost=self.lost, wrong=self.wrong, recovery=self._recovery, note=note)
+        return Outcome(tried=tried, lost=self.lost, wrong=self.wrong, recovery=self.recovery, note=note)

@@ -1,12 +1,15 @@
 """Room, handles and memory that a command needs and does not get."""
 
 import random
+import shutil
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+from trust import studies
 from trust.check import Check, Effort, Outcome
 from trust.faults import few_handles, limited, little_memory, small_disk
-from trust.ground import Tries
+from trust.ground import MODEL, Spot, Tries
 from trust.victims import Fault
 
 MiB = 1 << 20
@@ -69,6 +72,68 @@ def _disk(effort: Effort) -> Outcome:
     return tries.outcome(effort.times)
 
 
+def _target(effort: Effort) -> Outcome:
+    """Trains, exports and writes the page into a folder with little room, or with a limit of a file's size.
+
+    What is there afterwards is whole or missing, and the same command without the fault makes it.
+    """
+    tries = Tries(effort)
+    sizes = zip(
+        _spread(effort.rng, effort.times, 4096, 3 * MiB),
+        _spread(effort.rng, effort.times, 100, 3_000),
+        strict=True,
+    )
+    for turn, (large, small) in enumerate(sizes):
+        spot = tries.spot()
+        act = (_train_into, _export_into, _page_into)[turn % 3]
+        act(tries, spot, small if act is _export_into else large // 4096 * 4096)
+    return tries.outcome(effort.times)
+
+
+def _train_into(tries: Tries, spot: Spot, room: int) -> None:
+    out, kept, fault = spot.root / "model", spot.root / "kept", f"train, {room:,} bytes of room"
+    out.mkdir()
+    told = ("train", spot.ground.schedule, spot.ground.data, "--threads", 1, "--out", out)
+    tries.judge(spot.command(*told, fault=partial(small_disk, out, room, kept)), fault, 0, 1, 2, says=NO_ROOM)
+    out.rmdir()
+    kept.rename(out)
+    left = studies.model_in(out)
+    tries.wrong += [f"{fault}: left behind: {name}" for name in left if name.endswith(".part")]
+    if MODEL in left and left != {**left, **studies.model_in(spot.ground.model)}:
+        tries.wrong.append(f"{fault}: another model, or a torn one")
+    tries.train(spot, fault)
+
+
+def _export_into(tries: Tries, spot: Spot, most: int) -> None:
+    file, fault = spot.root / "out" / "best.yaml", f"export, {most:,} bytes for a file"
+    _write_into(tries, spot, fault, most, file, "export", spot.ground.run, "-o", file)
+    if file.read_bytes() != spot.ground.schedule.read_bytes():
+        tries.lost.append(f"{fault}: another schedule afterwards")
+
+
+def _page_into(tries: Tries, spot: Spot, room: int) -> None:
+    fault, most = f"report --open, {room // 4:,} bytes for a file", room // 4
+    shutil.copytree(spot.ground.run, spot.run, dirs_exist_ok=True)
+    page = spot.run / "report.html"
+    page.unlink()
+    _write_into(tries, spot, fault, most, page, "report", spot.run, "--open")
+    if page.read_bytes() != (spot.ground.run / page.name).read_bytes():
+        tries.lost.append(f"{fault}: another page afterwards")
+
+
+def _write_into(tries: Tries, spot: Spot, fault: str, most: int, file: Path, *told: object) -> None:
+    """Write a file under a limit of its size, look at what is there, and write it without one."""
+    ended = spot.command(*told, fault=partial(limited, "RLIMIT_FSIZE", most))
+    tries.judge(ended, fault, 0, 1, 2, says=TOO_LARGE)
+    halves = [one.name for one in file.parent.glob(".*.part")] if file.parent.exists() else []
+    if halves or file.exists() != (ended.status == 0):
+        tries.wrong.append(f"{fault}: ended with {ended.status} and left {halves or file.name}")
+    if ended.status:
+        again = spot.command(*told)
+        tries.judge(again, f"{fault}, then again")
+        tries.recovery.append(again.seconds)
+
+
 CHECKS: tuple[Check, ...] = (
     Check(
         name="resource-file-size",
@@ -78,6 +143,10 @@ CHECKS: tuple[Check, ...] = (
     Check(
         name="resource-disk", fault="run, cache or temporary folder on a nearly full disk, then `--resume`",
         run=_disk, quick=1, long=15,
+    ),
+    Check(
+        name="resource-disk-out", fault="train, export and page into little room, then the same without that",
+        run=_target, quick=2, long=15,
     ),
     Check(
         name="resource-handles", fault="a search with few file handles (`RLIMIT_NOFILE`), then `--resume`",
