@@ -507,3 +507,13 @@ def test_a_folder_that_is_called_as_a_reader_is_a_folder(tmp_path, monkeypatch):
     touch(tmp_path / "torch/pets", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
     monkeypatch.chdir(tmp_path)
     assert open_dataset("torch/pets").classes == ("a", "b")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+def test_names_that_are_no_utf_8_are_told_before_anything_is_read(tmp_path):
+    photos = touch(tmp_path / "photos", "cat/a.png", "dog/b.png")
+    (photos / "dog").rename(photos / "\udcff")
+    assert "class \udcff: has a name that is no UTF-8; rename it" in problems_of(photos)
+    (photos / "\udcff").rename(photos / "dog")
+    odd = photos.rename(tmp_path / "\udcfe")
+    assert "the folder itself: has a name that is no UTF-8" in problems_of(odd)

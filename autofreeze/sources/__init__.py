@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from autofreeze.errors import DataError
 from autofreeze.sources.folder import list_folder
-from autofreeze.sources.listing import Listing
+from autofreeze.sources.listing import Listing, first
 from autofreeze.sources.table import list_table
 
 
@@ -18,6 +19,22 @@ def list_source(data: str | os.PathLike[str]) -> Listing:
     Raises:
         DataError: The source cannot be used; every finding is told.
     """
+    listing = _listed(data)
+    odd = [f"class {name}" for name in listing.classes if not _is_text(name)]
+    if not _is_text(str(listing.root)):
+        odd.insert(0, "the folder itself")
+    if odd:  # no report could name them
+        reason = "has a name that is no UTF-8; rename it (convmv can, for many at once)"
+        raise DataError(first([f"{one}: {reason}" for one in odd]), where=os.fspath(data))
+    return listing
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name on the disk is UTF-8: other bytes come as single surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _listed(data: str | os.PathLike[str]) -> Listing:
     given = Path(data).expanduser()
     if given.suffix.lower() == ".csv" and not given.is_dir():
         return list_table(data)
