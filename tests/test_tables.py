@@ -8,6 +8,7 @@ import pytest
 
 from autofreeze.errors import ConfigError
 from autofreeze.metrics import score
+from autofreeze.recorded import tables
 from autofreeze.recorded.tables import CellFacts, RecordedRun, line_of_run, read_table, write_table
 
 REPLAY = Path(__file__).parents[1] / "benchmarks" / "replay"
@@ -61,8 +62,24 @@ def test_a_run_is_found_by_what_was_trained_and_with_which_fresh_seed(tmp_path, 
         assert by_key[run.job.settings_digest, 0, run.job.fresh] == run
 
 
+def test_a_table_that_unpacks_to_gigabytes_is_refused_before_they_are_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "MAX_BYTES", 10_000)
+    file = tmp_path / "t.jsonl.xz"
+    file.write_bytes(lzma.compress(b"0" * 10_001))
+    with pytest.raises(ConfigError, match="holds over 10,000 bytes"):
+        read_table(file)
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"no table\n", lzma.compress(b"{}\n"), lzma.compress(b"\xff\xfe\n"), b'{"kind": 1}\n']
+    "data",
+    [
+        b"",
+        b"no table\n",
+        lzma.compress(b"{}\n"),
+        lzma.compress(b"\xff\xfe\n"),
+        lzma.compress(b"{}\n" * 99)[:-20],
+        b'{"kind": 1}\n',
+    ],
 )
 @pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.xz"])
 def test_what_is_no_table_is_refused_in_one_line_with_its_name(tmp_path, name, data):

@@ -5,7 +5,6 @@ schedules with many fresh seeds, each of which decides order, head and split. A 
 lines: what was recorded (``CellFacts``), then a line for each run.
 """
 
-import json
 import lzma
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +20,9 @@ from autofreeze.errors import ConfigError
 from autofreeze.job import EpochRecord, Job
 from autofreeze.metrics import MetricName
 from autofreeze.values import Value, explain
+
+MAX_BYTES = 100_000_000
+"""Unpacked: the largest that is shipped holds 1.5 MB, and half a megabyte can be packed from gigabytes."""
 
 
 class CellFacts(Value):
@@ -129,8 +131,11 @@ def read_table(path: str | Path) -> RecordedTable:
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
-        text = (lzma.decompress(data) if path.suffix == ".xz" else data).decode("utf-8")
+        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ConfigError(f"holds over {MAX_BYTES:,} bytes; this is no recorded table", where=str(path))
+        text = data.decode("utf-8")
         first, *lines = text.rpartition("\n")[0].splitlines()
         facts = CellFacts.model_validate_json(first)
         return RecordedTable(facts, tuple(RecordedRun.model_validate_json(line) for line in lines))
@@ -138,5 +143,5 @@ def read_table(path: str | Path) -> RecordedTable:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except ValidationError as error:
         raise ConfigError(explain(error), where=str(path)) from None
-    except (lzma.LZMAError, ValueError, json.JSONDecodeError) as error:
+    except (lzma.LZMAError, EOFError, ValueError) as error:
         raise ConfigError(f"is no recorded table: {error}", where=str(path)) from None
