@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from autofreeze.errors import ConfigError, RunFolderError
 from autofreeze.report.files import read_any
 from autofreeze.results import SummaryResult
 from autofreeze.run import read_about
 from autofreeze.space import Space
+from autofreeze.values import explain
 from autofreeze.warmstart import Earlier, WarmStarts, gather, winners_of
 
 
@@ -32,12 +35,22 @@ def warm_starts(
 
     Raises:
         ConfigError: Some run cannot be used; what is wrong with each is told.
+        RunFolderError: What this one had is damaged.
     """
     if resume and (out / "run.json").exists():
-        kept = WarmStarts.model_validate(read_about(out)["identity"].get("warm_start", {}))
+        kept = _kept(out)
         if not runs or list(kept.runs) == names_of(runs):
             return kept
     return gather(read_earlier(runs, out), space, work_shares, trials)
+
+
+def _kept(out: Path) -> WarmStarts:
+    try:
+        return WarmStarts.model_validate(read_about(out)["identity"].get("warm_start", {}))
+    except ValidationError as error:
+        raise RunFolderError(
+            [f"run.json is damaged: warm_start.{line}" for line in explain(error)], where=str(out)
+        ) from None
 
 
 def read_earlier(runs: Sequence[str | Path], out: str | Path) -> tuple[Earlier, ...]:

@@ -1,5 +1,6 @@
 """Whole searches that begin where earlier ones ended, that may not be dear, and whose runs hang."""
 
+import json
 import shutil
 import signal
 import time
@@ -65,6 +66,16 @@ def test_a_resumed_search_needs_the_earlier_run_no_more(earlier, tmp_path):
         assert started(more) == started(first)
     with pytest.raises(RunFolderError, match="warm_start: "):
         run(tmp_path / "run", warm_start=[earlier], resume=True)
+
+
+def test_a_resumed_search_whose_warm_starts_are_damaged_says_so(earlier, tmp_path):
+    run(tmp_path / "run", warm_start=[earlier], trials=3)
+    file = tmp_path / "run" / "run.json"
+    about = json.loads(file.read_text())
+    about["identity"]["warm_start"]["runs"] = 3
+    file.write_text(json.dumps(about))
+    with pytest.raises(RunFolderError, match=r"run.json is damaged: warm_start.runs: got 3"):
+        run(tmp_path / "run", resume=True, trials=3)
 
 
 def test_a_search_cannot_begin_with_itself(earlier, tmp_path):
