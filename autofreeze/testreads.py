@@ -22,4 +22,4 @@ def note_read(folder: Path, fingerprint: str, *, by: str, value: float) -> int:
     entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "by": by, "value": value}
     with file.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(entry) + "\n")
-    return len(file.read_text(encoding="utf-8").splitlines())
+    return len(file.read_bytes().splitlines())  # a line that cannot be read is a read all the same

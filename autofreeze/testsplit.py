@@ -1,11 +1,11 @@
 """Reading the test split at the end of a search: once, when every choice has been made."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field, FiniteFloat
 
 from autofreeze.checking import Progress
 from autofreeze.confirmation import Confirmation
@@ -15,10 +15,23 @@ from autofreeze.job import Job
 from autofreeze.run import RunFolder
 from autofreeze.testreads import note_read
 from autofreeze.trial import Workbench, run
-from autofreeze.values import digest_of
+from autofreeze.values import Value, digest_of
 
 KEPT = "test.json"
 READING = "reading the test split"
+
+
+class SplitValues(Value):
+    """What has been read of a test split, in ``test.json``."""
+
+    key: str
+    """Digest of the choice that it belongs to."""
+
+    values: dict[int, FiniteFloat]
+    """Trial -> mean of its models."""
+
+    reads: Annotated[int, Field(ge=1)]
+    """How many times the split had been read then."""
 
 
 def read_test_split(
@@ -47,33 +60,30 @@ def read_test_split(
     key = digest_of(
         [found.chosen, {str(number): [job.recipe_digest for job in own] for number, own in jobs.items()}]
     )
-    kept = _kept(folder.path / KEPT)
-    if kept.get("key") != key:
-        kept = {
-            "key": key,
-            **_read(jobs, found.chosen, bench, folder, display.preparing if display else None),
-        }
-        write_text(folder.path / KEPT, json.dumps(kept, indent=1) + "\n", new_folder=False)
-    values = {int(number): value for number, value in kept["values"].items()}
+    kept = kept_in(folder.path)
+    if kept is None or kept.key != key:
+        read = _read(jobs, found.chosen, bench, folder, display.preparing if display else None)
+        kept = SplitValues.model_validate({"key": key, **read})
+        write_text(folder.path / KEPT, kept.model_dump_json(indent=1) + "\n", new_folder=False)
     candidates = tuple(
-        one.model_copy(update={"test_value": values.get(one.trial)}) for one in found.candidates
+        one.model_copy(update={"test_value": kept.values.get(one.trial)}) for one in found.candidates
     )
     return found.model_copy(
         update={
             "candidates": candidates,
             "test_images": len(bench.dataset.test),
             "test_seeds": max(len(own) for own in jobs.values()),
-            "test_reads": kept["reads"],
+            "test_reads": kept.reads,
         }
     )
 
 
-def _kept(file: Path) -> dict[str, Any]:
+def kept_in(folder: Path) -> SplitValues | None:
+    """Give what was read of a test split before; None where that is not known, or damaged."""
     try:
-        kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return kept
+        return SplitValues.model_validate_json((folder / KEPT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a ValidationError is a ValueError
+        return None
 
 
 def _read(
@@ -100,4 +110,4 @@ def _read(
     values = {number: float(np.mean(own)) for number, own in scores.items()}
     by = f"confirmation in {folder.path}"
     reads = note_read(bench.cache_folder, bench.dataset.fingerprint, by=by, value=values[chosen])
-    return {"values": {str(number): value for number, value in values.items()}, "reads": reads}
+    return {"values": values, "reads": reads}
