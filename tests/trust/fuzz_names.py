@@ -125,6 +125,11 @@ def fuzz_names(effort: Effort) -> Outcome:
             return status
 
         kept = ("--cache", place / "cache")
+        if any("\udcff" in one for one in (name, *classes)):  # no UTF-8: refused before anything is read
+            status, told = finds.command(example, effort.folder, "search", data, *MODEL, "--out", run)
+            if status != 2 or "no UTF-8" not in told or run.exists():
+                finds.add(f"a name that is no UTF-8: status {status}, {told[-300:]}", example)
+            return
         if do("search", data, *MODEL, *SHORT, *kept, "--out", run):
             return
         for reader in (
