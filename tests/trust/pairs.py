@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from autofreeze.dashboard import HOST, served
+from autofreeze.inventory import clear, inventory
 from trust import studies
 from trust.check import Check, Effort, Outcome
 from trust.commands import Ended, Place
@@ -125,27 +126,41 @@ def pair_readers(effort: Effort) -> Outcome:
     return Outcome(tried=reads, wrong=wrong, note=f"{well} of {reads} had something to tell already")
 
 
+LARGE = 400
+"""Pixels of a side, so that decoding takes some time."""
+
+
 def pair_clears(effort: Effort) -> Outcome:
-    """Clear a cache twice at once, and list it, again and again while a search fills and uses it."""
-    victims = Victims(Place(effort.folder).fill((14, 14, 14)))
-    told = ("search", victims.place.data, *SEARCH, *PLAIN, "--trials", 4)
+    """Clear a cache twice at once, and list it, without end while searches fill and use it."""
+    victims = Victims(Place(effort.folder).fill((14, 14, 14), size=LARGE))
+    told = ("search", victims.place.data, *SEARCH, *PLAIN, "--trials", 1)
     cache, whole = effort.folder / "shared", effort.folder / "whole"
     first, _ = victims.run(*told, "--out", whole)
     wrong, clears, searches, freed = first.complaints(), 0, 0, 0
-    clear, listing = ("cache", "clear", "--all", "--json"), ("cache", "list", "--json")
+
+    def clear_on() -> tuple[int, int]:
+        times = size = 0
+        while not search.done():
+            size += clear(cache).bytes
+            inventory(cache)
+            times += 1
+            time.sleep(0.01)
+        return times, size
+
     while clears < effort.times:
         out = effort.folder / f"run-{searches}"
         searches += 1
-        with ThreadPoolExecutor(4) as beside:
+        with ThreadPoolExecutor(3) as beside:
             search = beside.submit(victims.run, *told, "--out", out, cache=cache)
-            while not search.done():
-                under_way = [beside.submit(victims.run, *one, cache=cache) for one in (clear, clear, listing)]
-                ends = [one.result()[0] for one in under_way]
-                clears += 1
-                for ended in ends:
-                    wrong += [f"beside a search and each other: {one}" for one in ended.complaints()]
-                freed += sum(json.loads(ended.out)["bytes"] for ended in ends[:2] if not ended.status)
+            clearing = [beside.submit(clear_on) for _ in range(2)]
+            command, _ = victims.run("cache", "clear", "--all", cache=cache)
+            for one in clearing:
+                if error := one.exception():
+                    wrong.append(f"cleared beside a search: {error!r}")
+                else:
+                    clears, freed = clears + one.result()[0], freed + one.result()[1]
             ended = search.result()[0]
+        wrong += [f"cleared beside a search: {one}" for one in command.complaints()]
         wrong += [f"its cache cleared again and again: {one}" for one in ended.complaints()]
         wrong += [] if ended.status else studies.differences(out, whole)
         wrong += [f"left behind: {one.name}" for one in cache.rglob("*.part")]
@@ -160,7 +175,7 @@ ROOM = "400kB"
 
 def pair_rooms(effort: Effort) -> Outcome:
     """Begin searches of three image sizes at once on a cache with room for one: each evicts the others'."""
-    victims = Victims(Place(effort.folder).fill((14, 14, 14)))
+    victims = Victims(Place(effort.folder).fill((14, 14, 14), size=LARGE))
     plain = ("search", victims.place.data, *SEARCH, *PLAIN, "--trials", 2, "--cache-size", ROOM)
     cache, wrong = effort.folder / "shared", list[str]()
     alone = {size: effort.folder / f"alone-{size}" for size in SIZES}
@@ -304,7 +319,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="pair-clear", fault="`cache clear` twice at once while a search uses the cache", run=pair_clears,
-        quick=1, long=16,
+        quick=20, long=2_000,
     ),
     Check(
         name="pair-room", fault="three searches on a cache that holds the images of one", run=pair_rooms,
