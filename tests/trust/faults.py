@@ -58,8 +58,15 @@ class Mounts:
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        alone = CLONE_NEWNS if os.geteuid() == 0 else CLONE_NEWNS | CLONE_NEWUSER
-        self._check(self._libc.unshare(alone))
+        user, group = os.geteuid(), os.getegid()
+        self._check(self._libc.unshare(CLONE_NEWNS if user == 0 else CLONE_NEWNS | CLONE_NEWUSER))
+        if user:  # who is root in a space of their own alone, where they must be named
+            for name, text in (
+                ("setgroups", "deny"),
+                ("uid_map", f"0 {user} 1"),
+                ("gid_map", f"0 {group} 1"),
+            ):
+                Path(f"/proc/self/{name}").write_text(text)
         self._mount("none", "/", "", MS_REC | MS_PRIVATE)
 
     def disk(self, folder: Path, room: int) -> None:

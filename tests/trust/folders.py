@@ -18,6 +18,9 @@ READ_ONLY = ("read-only", "may not be written")
 
 GONE = ("removed or renamed", "removed", "no such file", "no such folder")
 
+BEFORE_DECODED = 15
+"""Changes to files until the images are decoded."""
+
 # Folders that cannot be written
 
 
@@ -195,21 +198,22 @@ def replace(_: int, *, file: Path, by: bytes | None) -> None:
 def _changed(effort: Effort) -> Outcome:
     """Replaces or removes an image while the search runs, and puts it back before it is resumed.
 
-    What was searched must be either the study of the images as they were, or refused as another one.
+    Every second time that falls between hashing and decoding. What was searched must be either the study of
+    the images as they were, or refused as another one.
     """
     tries, rng, others = Tries(effort), effort.rng, 0
-    for turn, at in enumerate(moments(effort)):
-        spot = tries.spot()
+    for turn, late in enumerate(moments(effort)):
+        spot, at = tries.spot(), late if turn % 2 else Instant(change=rng.randint(1, BEFORE_DECODED))
         files = sorted(one for one in spot.ground.data.rglob("*") if one.is_file())
         file, other = rng.sample(files, 2)
         before = file.read_bytes()
-        by = (None, other.read_bytes(), b"no image")[turn % 3]
+        by = (other.read_bytes(), None, b"no image")[turn % 3]
         fault = f"{file.name} of {file.parent.name} {'removed' if by is None else 'replaced'} {at}"
         try:
             ended = spot.search(at=at, act=partial(replace, file=file, by=by))
         finally:
             file.write_bytes(before)
-        tries.judge(ended, fault, 0, 1, 2, says=(*GONE, "cannot be read", "changed", "unreadable"))
+        tries.judge(ended, fault, 0, 1, 2, says=(*GONE, "cannot be read", "other contents"))
         again = spot.search()
         if again.status == 2 and "another study" in again.err:
             others += 1  # it began with the other images
@@ -224,7 +228,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         name="resource-read-only",
         fault="read-only folders for run, cache, images, model, export and temporary files, no home",
-        run=_read_only, quick=3, long=14,
+        run=_read_only, quick=2, long=14,
     ),
     Check(
         name="resource-gone", fault="run, cache or data folder renamed in mid-run, put back, then `--resume`",
@@ -232,6 +236,6 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="resource-data", fault="an image replaced or removed in mid-run, put back, then `--resume`",
-        run=_changed, quick=1, long=15,
+        run=_changed, quick=1, long=16,
     ),
 )  # fmt: skip

@@ -79,8 +79,8 @@ def _target(effort: Effort) -> Outcome:
     """
     tries = Tries(effort)
     sizes = zip(
-        _spread(effort.rng, effort.times, 4096, 3 * MiB),
-        _spread(effort.rng, effort.times, 100, 3_000),
+        _spread(effort.rng, effort.times, 4096, 16 * MiB),
+        _spread(effort.rng, effort.times, 100, 6_000),
         strict=True,
     )
     for turn, (large, small) in enumerate(sizes):
@@ -146,11 +146,11 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="resource-disk-out", fault="train, export and page into little room, then the same without that",
-        run=_target, quick=2, long=15,
+        run=_target, quick=1, long=15,
     ),
     Check(
         name="resource-handles", fault="a search with few file handles (`RLIMIT_NOFILE`), then `--resume`",
-        run=_handles, quick=1, long=10,
+        run=_handles, quick=1, long=12,
     ),
     Check(
         name="resource-memory", fault="a search with little memory (`RLIMIT_AS`), then `--resume`",
