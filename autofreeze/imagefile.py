@@ -12,6 +12,10 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 readers that few people use and nobody attacks."""
 
 
+MOST_BYTES = 2**32
+"""Of a file: more than the largest picture that Pillow reads takes, however it is stored."""
+
+
 def open_image(source: Path | BytesIO) -> Image.Image:
     """Open an image; Pillow decodes it when its pixels are asked for. It is to be used as a context manager.
 
@@ -32,10 +36,13 @@ def _known() -> list[str]:
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is no regular file: a pipe or a device may never end.
+    """Refuse what is no regular file: a pipe or a device may never end, and a file with holes not for hours.
 
     Raises:
-        OSError: It is none, or cannot be looked at.
+        OSError: It is none, is too long for an image, or cannot be looked at.
     """
-    if not stat.S_ISREG(path.stat().st_mode):
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
         raise OSError("is no regular file")
+    if found.st_size > MOST_BYTES:
+        raise OSError(f"has {found.st_size:,} bytes, and is no image: at most {MOST_BYTES:,} are read")

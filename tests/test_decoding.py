@@ -1,6 +1,7 @@
 """Every kind of file becomes the pixels that its format says, or a reason why not."""
 
 import errno
+import hashlib
 import io
 import logging
 import os
@@ -317,6 +318,23 @@ def test_images_come_in_the_order_asked_and_few_are_open_at_once():
     for done, (image, pixel) in enumerate(zip(asked, pixels, strict=True)):
         assert pixel == image % 256
         assert len(began) <= done + 1 + 8 * (os.cpu_count() or 1)
+
+
+def test_a_file_with_holes_that_is_too_long_for_an_image_is_not_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(2**40)
+    files = Files(tmp_path, ("a.png",))
+    reason = "has 1,099,511,627,776 bytes, and is no image: at most 4,294,967,296 are read"
+    assert list(decode_in_order(files.open, [0], to_rgb)) == [Unreadable(reason)]
+    with pytest.raises(OSError, match=reason):
+        files.digest(0)
+
+
+def test_a_file_is_hashed_a_block_at_a_time(tmp_path):
+    raw = bytes(range(256)) * 2**19  # 128 MiB
+    (tmp_path / "a.png").write_bytes(raw)
+    with guarded([], memory=2**26):
+        assert Files(tmp_path, ("a.png",)).digest(0) == hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
 @pytest.mark.parametrize("side", [10, 100])

@@ -81,7 +81,8 @@ class Files:
         """Hash the bytes of the file."""
         file = self.root / self.paths[image]
         check_regular(file)
-        return digest_of_bytes(file.read_bytes())
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, _new_digest).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,13 @@ def _changed(file: Path, how: str) -> DataError:
 
 def digest_of_bytes(raw: bytes) -> str:
     """Hash bytes: BLAKE2b, 32 hexadecimal digits."""
-    return hashlib.blake2b(raw, digest_size=DIGEST_BYTES).hexdigest()
+    digest = _new_digest()
+    digest.update(raw)
+    return digest.hexdigest()
+
+
+def _new_digest() -> "hashlib.blake2b":
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
 def first(problems: Sequence[str]) -> list[str]:
