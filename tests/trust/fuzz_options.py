@@ -190,6 +190,6 @@ def fuzz_options(effort: Effort) -> Outcome:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(name="fuzz-options", fault="every option of every command with hostile values", run=fuzz_options, quick=40, long=3000),
+    Check(name="fuzz-options", fault="every option of every command with hostile values", run=fuzz_options, quick=40, long=900),
 )  # fmt: skip
 """All checks, in the order of the table."""

@@ -91,7 +91,7 @@ CHECKS: tuple[Check, ...] = (
         long=3000,
     ),
     Check(
-        name="fuzz-schedule", fault="exported files changed at random", run=fuzz_schedules, quick=12, long=600
+        name="fuzz-schedule", fault="exported files changed at random", run=fuzz_schedules, quick=12, long=400
     ),
 )
 """All checks, in the order of the table."""
