@@ -115,3 +115,15 @@ def test_a_child_is_watched(place, tmp_path):
     environment = watched(dict(os.environ), [tmp_path / "inside"], log, temporary=tmp_path / "log")
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert log.exists() == (place == "outside")
+
+
+def test_what_is_read_of_a_private_folder_is_seen_also_through_a_link(tmp_path):
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "secret").write_text("x")
+    (tmp_path / "link").symlink_to(private)
+    with guarded([tmp_path], private=[private]) as seen:
+        (tmp_path / "link" / "secret").read_text()
+        os.listdir(private)
+        (tmp_path / "own").write_text("x")
+    assert [one.partition(" ")[0] for one in seen] == ["opened", "os.listdir"]

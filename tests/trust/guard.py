@@ -22,6 +22,7 @@ CHANGES = (
     "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod",
     "os.chown", "shutil.rmtree", "shutil.move", "shutil.copyfile", "shutil.copytree",
 )  # fmt: skip
+LISTINGS = ("os.listdir", "os.scandir")
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0")
 
 
@@ -37,12 +38,24 @@ class Rules:
 
     tell: Callable[[str], None] = field(repr=False)
 
+    private: tuple[str, ...] = ()
+    """Real paths of the folders of which nothing may even be read."""
+
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Judge an event."""
         if event == "open":
             path, mode, flags = arguments
             if isinstance(path, (str, bytes)) and writes(mode, flags) and not self._may_write(path):
                 self.tell(f"opened {os.fsdecode(path)!r} for writing")
+            if isinstance(path, (str, bytes)) and self.private and _lies_in(path, self.private):
+                self.tell(f"opened {os.fsdecode(path)!r}")
+        elif event in LISTINGS:
+            if (
+                isinstance(arguments[0], (str, bytes))
+                and self.private
+                and _lies_in(arguments[0], self.private)
+            ):
+                self.tell(f"{event} {os.fsdecode(arguments[0])!r}")
         elif event in CHANGES:
             # The last path is what comes to be or goes; what a link or a copy starts from is only read.
             paths = [one for one in arguments[:2] if isinstance(one, (str, bytes, os.PathLike))]
@@ -61,11 +74,14 @@ class Rules:
                 self.tell(f"{event} {host!r}")
 
     def _may_write(self, path: str | bytes) -> bool:
-        # Links are followed, also where only the folder exists yet.
         real = os.path.realpath(os.fsdecode(path))
-        return real.startswith(DEVICES) or any(
-            real == folder or real.startswith(folder.rstrip(os.sep) + os.sep) for folder in self.writable
-        )
+        return real.startswith(DEVICES) or _lies_in(path, self.writable)
+
+
+def _lies_in(path: str | bytes, folders: tuple[str, ...]) -> bool:
+    # Links are followed, also where only the folder exists yet.
+    real = os.path.realpath(os.fsdecode(path))
+    return any(real == folder or real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
 
 def _absolute(event: str, path: "str | bytes | os.PathLike[str]", arguments: tuple[Any, ...]) -> str:
@@ -110,20 +126,26 @@ def watch(rules: Rules) -> None:
 
 
 @contextlib.contextmanager
-def guarded(writable: Iterable[Path], *, memory: int | None = None) -> Iterator[list[str]]:
+def guarded(
+    writable: Iterable[Path], *, memory: int | None = None, private: Iterable[Path] = ()
+) -> Iterator[list[str]]:
     """Watch a block that must start no process, open no connection, and write only below some folders.
 
     Args:
         writable: The folders; the temporary folder of the system is none of them unless it is named.
         memory: Bytes of address space by which this process may grow within the block; more is a
             ``MemoryError``, or whatever the code under test makes of it.
+        private: Folders of which nothing may even be read.
 
     Yields:
         What was done that may not be, a sentence each; filled as the block goes on.
     """
     seen: list[str] = []
     rules = Rules(
-        writable=tuple(os.path.realpath(one) for one in writable), processes=False, tell=seen.append
+        writable=tuple(os.path.realpath(one) for one in writable),
+        processes=False,
+        tell=seen.append,
+        private=tuple(os.path.realpath(one) for one in private),
     )
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if memory is not None:
