@@ -172,6 +172,7 @@ BAD = {
         both(put("result/estimate", {"mean": 0.5, "low": 0.6, "high": 0.7, "seeds": 6}), put("result/confirmed", True)),
         ["result.estimate.mean: got 0.5; must lie from low to high"],
     ),
+    "unknown metric": (put("result/metric", "f2"), ["result.metric: got 'f2'; a search on images knows top1, balanced_accuracy"]),
     "result in words": (put("result", "good"), ["result: got 'good'; must be"]),
     "all at once": (
         both(

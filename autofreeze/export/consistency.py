@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autofreeze.export.facts import BackboneFacts, DataFacts
+from autofreeze.export.searchresult import SearchResult
+from autofreeze.metrics import METRICS
 from autofreeze.schedule import Schedule
 from autofreeze.task import Task
 from autofreeze.values import did_you_mean
@@ -15,7 +17,11 @@ SHOWN = 3
 
 
 def disagreements(
-    schedule: Schedule | None, task: Task | None, backbone: BackboneFacts | None, data: DataFacts | None
+    schedule: Schedule | None,
+    task: Task | None,
+    backbone: BackboneFacts | None,
+    data: DataFacts | None,
+    result: SearchResult | None,
 ) -> list[str]:
     """Tell what does not fit together, a line each: path, what was given, what is allowed.
 
@@ -24,6 +30,7 @@ def disagreements(
         task: Data and backbone; None where the training was the user's own.
         backbone: What is said of the backbone.
         data: What is said of the images.
+        result: What is said of the search.
 
     None stands for what cannot be read either, and then nothing is said of it.
     """
@@ -43,6 +50,9 @@ def disagreements(
         )
     if data is not None and (twice := _twice(data.classes)):
         problems.append(f"data.classes: names must differ, got {_some(twice)} twice")
+    if task is not None and result is not None and result.metric not in METRICS:
+        given = f"result.metric: got {result.metric!r}"
+        problems.append(f"{given}; a search on images knows {', '.join(METRICS)}")
     return problems
 
 

@@ -80,7 +80,7 @@ class NativeFile(Value):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        found = disagreements(self.schedule, self.task, self.backbone, self.data)
+        found = disagreements(self.schedule, self.task, self.backbone, self.data, self.result)
         if found:
             raise ValueError("\n".join(found))
         return self
@@ -188,6 +188,7 @@ def _disagreements_in(data: dict[str, Any]) -> list[str]:
         _part(data, "task", Task),
         _part(data, "backbone", BackboneFacts),
         _part(data, "data", DataFacts),
+        _part(data, "result", SearchResult),
     )
 
 
