@@ -16,6 +16,10 @@ HOSTILE: tuple[Any, ...] = (
 """Values for places where others are meant."""
 
 
+hostile = st.sampled_from(HOSTILE).map(copy.deepcopy)
+"""A new one each time: what was put in can be changed in turn."""
+
+
 def places(plain: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Give the path of every value in plain data."""
     entries = (
@@ -33,7 +37,7 @@ def changed(draw: st.DrawFn, original: Any) -> Any:
     for _ in range(draw(st.integers(1, 3))):
         found = list(places(plain))
         if not found or draw(st.integers(0, 60)) == 0:
-            return draw(st.sampled_from(HOSTILE))
+            return draw(hostile)
         path = draw(st.sampled_from(found))
         path = path[: draw(st.integers(1, len(path)))] if draw(st.booleans()) else path
         holder = plain
@@ -59,7 +63,7 @@ def _change(draw: st.DrawFn, holder: Any, key: Any) -> None:
     elif how == "scaled" and isinstance(value, (str, list)):
         holder[key] = value[: len(value) // 2]
     else:
-        holder[key] = draw(st.sampled_from(HOSTILE))
+        holder[key] = draw(hostile)
 
 
 @st.composite
