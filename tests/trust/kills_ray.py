@@ -305,6 +305,6 @@ CHECKS: tuple[Check, ...] = (
     Check(
         name="kill-ray-head",
         fault="the head of a Ray cluster dies; then `--resume` on another one, or without",
-        run=kill_heads, quick=2, long=4, ray=True,
+        run=kill_heads, quick=2, long=3, ray=True,
     ),
 )  # fmt: skip
