@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from trust import fuzz_study, fuzz_text
+from trust import finds, fuzz_names, fuzz_study, fuzz_table, fuzz_text
 from trust.check import Effort
 from trust.finds import Finds
 
@@ -35,3 +35,37 @@ def test_a_study_that_goes_on_to_other_values_would_be_seen(tmp_path, monkeypatc
     monkeypatch.setattr(fuzz_study, "values", id)
     found = fuzz_study.fuzz_journals(Effort(times=4, seed=0, folder=tmp_path))
     assert any("another study" in one for one in found.wrong)
+
+
+def test_what_steers_a_terminal_would_be_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(finds, "in_process", lambda *_: (2, "no such file: \x1b[31m"))
+    seen = Finds()
+    seen.command("given", tmp_path, "report", "x")
+    assert "shows control characters" in seen.outcome().wrong[0]
+
+
+def test_a_table_that_is_read_otherwise_would_be_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz_table, "as_csv_says", lambda _: [])
+    found = fuzz_table.fuzz_tables(Effort(times=10, seed=0, folder=tmp_path))
+    assert any("read as" in one for one in found.wrong)
+
+
+@pytest.mark.parametrize(
+    ("now", "wrong"),
+    [
+        ("x = ['a', 'b', 'c']\n# a name\n", False),
+        ("x = []\n", False),
+        ("x = ['a', f'{name}']\n", True),
+        ("x = ['a']\nname()\n", True),
+        ("x = ['a\n", True),
+    ],
+)
+def test_a_name_that_becomes_code_would_be_seen(now, wrong):
+    assert bool(list(fuzz_names.wrong_code("x = ['name']\n", now, ".py", "name"))) == wrong
+
+
+@pytest.mark.parametrize(
+    ("now", "wrong"), [("run 'a; b'\n", False), ("run a; b\n", True), (f"run {fuzz_names.CODE}\n", True)]
+)
+def test_a_name_that_becomes_a_command_would_be_seen(now, wrong):
+    assert bool(list(fuzz_names.wrong_code("run name\n", now, ".sh", fuzz_names.CODE))) == wrong
