@@ -229,7 +229,7 @@ def kill_own(effort: Effort) -> Outcome:
     Recovery: seconds from a kill, of a driver from its restart, to the next new record or the end, where the
     next kill waits for one.
     """
-    place, trials, seconds = _place(effort.folder), 40, 0.2
+    place, trials, seconds = _place(effort.folder), 20, 0.4  # a worker tells of a run every second
     few = effort.times <= len(SHORT)
     if few:
         trials, seconds = 8, 0.1
