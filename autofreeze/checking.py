@@ -6,8 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autofreeze.checks.counts import class_ratio, missing_classes, small_classes, small_parts
-from autofreeze.checks.files import dark_images, flat_images, odd_kinds, small_images, unreadable
+from autofreeze.checks.counts import (
+    alike_classes,
+    class_ratio,
+    missing_classes,
+    small_classes,
+    small_parts,
+)
+from autofreeze.checks.files import (
+    dark_images,
+    flat_images,
+    large_images,
+    odd_kinds,
+    small_images,
+    unreadable,
+)
 from autofreeze.checks.leaks import (
     exact_duplicates,
     label_conflicts,
@@ -137,6 +150,7 @@ def judge(
         *near_duplicates(dataset, survey),
         *label_conflicts(dataset),
         *straddling_subjects(dataset),
+        *alike_classes(dataset),
         *missing_classes(dataset),
         *small_classes(dataset),
         *class_ratio(dataset),
@@ -145,6 +159,7 @@ def judge(
         *dark_images(dataset, survey),
         *odd_kinds(dataset, survey),
         *small_images(dataset, survey, image_size),
+        *large_images(dataset, survey),
     ]
     ranked = sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
     return Checked(dataset, survey, tuple(ranked))

@@ -76,7 +76,7 @@ _TURNS = {
 }
 """EXIF orientation -> what sets the picture upright."""
 
-_BYTES_PER_PIXEL = 12
+BYTES_PER_PIXEL = 12
 """What decoding takes at most: an image, its copy as RGB and that set upright, four bytes a pixel each."""
 
 _BITS_PER_SAMPLE = 258
@@ -239,7 +239,7 @@ def decode_in_order(
 
 def most_pixels() -> int:
     """Give how many pixels are decoded at a time: half of the free memory's, or the largest image's."""
-    return max(2 * (Image.MAX_IMAGE_PIXELS or 0), free_memory() // 2 // _BYTES_PER_PIXEL)
+    return max(2 * (Image.MAX_IMAGE_PIXELS or 0), free_memory() // 2 // BYTES_PER_PIXEL)
 
 
 class _Room:

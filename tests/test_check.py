@@ -270,6 +270,24 @@ FAULTS = {
         "small_images", "note", "1 of 65 images has a short side of 31 px, less than half of 64",
         {("train/ant/s.png",)},
     ),
+    "one large image": (
+        lambda root: Image.new("1", (10_000, 9_000), 1).save(root / "train/ant/l.png"),
+        "large_images", "note",
+        "1 image has more than 89,478,485 pixels, up to 90,000,000: decoding one takes up to 1.08 GB",
+        {("train/ant/l.png",)},
+    ),
+    "classes that look alike": (
+        lambda root: [(part / "ant").rename(part / "Bee") for part in root.iterdir()],
+        "alike_classes", "warning", "classes whose names look alike ('Bee', 'bee')", set(),
+    ),
+    "an accent written in two ways": (
+        lambda root: [
+            (part / name).rename(part / other)
+            for part in root.iterdir()
+            for name, other in (("ant", "\u00e1"), ("bee", "a\u0301"))
+        ],
+        "alike_classes", "warning", "classes whose names look alike", set(),
+    ),
     "12 bits stored in 16": (
         lambda root: deep(root, "train/ant/d.png", 3200),
         "dark", "warning", "1 image of 16 bits uses at most 6.1 % of that range",

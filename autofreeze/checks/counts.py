@@ -1,6 +1,7 @@
 """Findings about what is too few to measure."""
 
 from collections.abc import Iterator, Sequence
+from unicodedata import normalize
 
 from autofreeze.checks.words import classes_where, counted, some, verb
 from autofreeze.data import Dataset, Part
@@ -27,6 +28,22 @@ def missing_classes(dataset: Dataset) -> Iterator[Finding]:
                 f"{verb(len(missing), 'that class is', 'those classes are')} told apart",
                 way_out=f"add images to {part}" + (", or split again (--resplit)" if part == "val" else ""),
             )
+
+
+def alike_classes(dataset: Dataset) -> Iterator[Finding]:
+    """Find classes whose names differ in case, in spaces at their ends, or in how an accent is written."""
+    alike: dict[str, list[str]] = {}
+    for name in dataset.classes:
+        alike.setdefault(normalize("NFKC", name).casefold().strip(), []).append(name)
+    twins = [name for names in alike.values() if len(names) > 1 for name in names]
+    if twins:
+        yield Finding(
+            kind="alike_classes",
+            severity="warning",
+            sentence=f"classes whose names look alike ({some([repr(name) for name in twins])}): perhaps one "
+            "class in several folders",
+            way_out="merge them, or rename them",
+        )
 
 
 def small_classes(dataset: Dataset) -> Iterator[Finding]:

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
+from PIL import Image
 
+from autofreeze.bytesize import format_bytes
 from autofreeze.checks.words import counted, names_of, percent, verb, within
 from autofreeze.data import PARTS, Dataset
+from autofreeze.decoding import BYTES_PER_PIXEL
 from autofreeze.findings import Finding
 from autofreeze.survey import Survey
 
@@ -124,6 +127,24 @@ def small_images(dataset: Dataset, survey: Survey, image_size: int) -> Iterator[
         else "see whether the small ones are of some classes alone: a model learns that instead",
         images=names_of(dataset, ids),
     )
+
+
+def large_images(dataset: Dataset, survey: Survey) -> Iterator[Finding]:
+    """Find images of more pixels than Pillow takes for sane; of twice as many none is read."""
+    most = Image.MAX_IMAGE_PIXELS or np.inf
+    pixels = survey.widths.astype(np.int64) * survey.heights
+    ids = within(dataset, pixels > most)
+    if len(ids):
+        largest = int(pixels[ids].max())
+        yield Finding(
+            kind="large_images",
+            severity="note",
+            sentence=f"{counted(len(ids), 'image')} {verb(len(ids), 'has', 'have')} more than {most:,} "
+            f"pixels, up to {largest:,}: decoding one takes up to {format_bytes(largest * BYTES_PER_PIXEL)} "
+            "of memory",
+            way_out="bring them to a smaller size before you search",
+            images=names_of(dataset, ids),
+        )
 
 
 def _deep(survey: Survey) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
