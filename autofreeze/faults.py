@@ -56,13 +56,14 @@ def fault_in(error: BaseException) -> OSError | None:
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in OF_THE_MACHINE:
             return seen
-        if _found_no_memory(seen) and _is_memory_short():
+        if lacks_memory(seen) and _is_memory_short():
             return OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         seen = seen.__cause__ or seen.__context__
     return None
 
 
-def _found_no_memory(error: BaseException) -> bool:
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: too much was asked for, or the machine is short of memory."""
     if isinstance(error, RuntimeError) and type(error).__name__ != "OutOfMemoryError":  # a GPU's
         return any(words in str(error) for words in _NO_MEMORY)
     return isinstance(error, MemoryError)

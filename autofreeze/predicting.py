@@ -17,6 +17,7 @@ from torch import nn
 from autofreeze.allocator import keep_freed_memory
 from autofreeze.decoding import Pixels, Unreadable, decode_in_order, image_decoder
 from autofreeze.errors import AutofreezeError, ConfigError, DataError
+from autofreeze.faults import lacks_memory
 from autofreeze.modelfile import TrainedModel, read_model
 from autofreeze.phrases import counted
 from autofreeze.pixels import to_pixels
@@ -216,10 +217,14 @@ class _Session:
             images = torch.from_numpy(pixels).to(self.device)
             with autocast(self.device):
                 logits = self.model(to_pixels(images, None, preprocessing.mean, preprocessing.std))
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:  # a GPU's is a RuntimeError, and so is torch's on a CPU
+            if not (isinstance(error, torch.OutOfMemoryError) or lacks_memory(error)):
+                raise
+            size = preprocessing.image_size
+            what = f"a batch of {len(pixels)} images" if len(pixels) > 1 else "an image"
+            ways_out = "give a smaller --batch-size" if len(pixels) > 1 else "free some"
             raise AutofreezeError(
-                f"a batch of {len(pixels)} images does not fit the memory of {self.device}; give a smaller "
-                "--batch-size"
+                f"{what} of {size:,} x {size:,} pixels does not fit the memory of {self.device}; {ways_out}"
             ) from None
         probabilities: NDArray[np.float64] = logits.float().cpu().double().softmax(dim=1).numpy()
         return probabilities

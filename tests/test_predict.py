@@ -340,13 +340,39 @@ def test_all_that_is_wrong_with_the_options_is_told_at_once(model, split_folders
     ]  # fmt: skip
 
 
-def test_a_batch_that_does_not_fit_the_memory_is_told_with_the_way_out(model, split_folders, monkeypatch):
+NO_MEMORY = (
+    torch.OutOfMemoryError("out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 402653184 bytes."),
+    MemoryError(),
+)
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["GPU", "CPU", "Python"])
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("", "a batch of 48 images of 32 x 32 pixels does not fit .*; give a smaller --batch-size"),
+        ("test/rows/200.png", "an image of 32 x 32 pixels does not fit the memory of cpu; free some"),
+    ],
+)
+def test_a_batch_that_does_not_fit_the_memory_is_told_with_the_way_out(
+    model, split_folders, monkeypatch, error, given, told
+):
     def full(*_):
-        raise torch.OutOfMemoryError("out of memory")
+        raise error
 
     monkeypatch.setattr(predicting, "to_pixels", full)
-    with pytest.raises(AutofreezeError, match="give a smaller --batch-size"):
-        predict(model, split_folders)
+    with pytest.raises(AutofreezeError, match=told):
+        predict(model, split_folders / given, device="cpu")
+
+
+def test_another_error_of_the_model_is_not_taken_for_a_lack_of_memory(model, split_folders, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(predicting, "to_pixels", fails)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        predict(model, split_folders, device="cpu")
 
 
 # The model's file
