@@ -222,7 +222,7 @@ def bombs() -> dict[str, bytes]:
         "a PNG whose text inflates": _png_with(chunk(b"zTXt", b"a\0\0" + packed)),
         "a PNG whose long text inflates": _png_with(chunk(b"iTXt", b"a\0\1\0\0\0" + packed)),
         "a PNG whose profile inflates": _png_with(chunk(b"iCCP", b"a\0\0" + packed)),
-        "a PNG of 10^5 texts": _png_with(chunk(b"tEXt", b"a\0" + b"x" * 100) * SIDE),
+        "a PNG of 20,000 texts": _png_with(chunk(b"tEXt", b"a\0" + b"x" * 100) * 20_000),
         "a PNG of 2^31 frames": _png_with(chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))),
         "a GIF of 65,535 x 65,535": bytes(gif),
         "a GIF with a frame of 65,535 x 65,535": bytes(frame),
@@ -324,7 +324,7 @@ def fuzz_bombs(effort: Effort) -> Outcome:
 CHECKS: tuple[Check, ...] = (
     Check(
         name="fuzz-images", fault="images of nine kinds, changed at random: decoded, looked at, made a thumbnail of",
-        run=fuzz_images, quick=250, long=40_000,
+        run=fuzz_images, quick=200, long=30_000,
     ),
     Check(
         name="fuzz-image-bombs", fault="images of 10^5 × 10^5 pixels, chunks that inflate, pages in a circle", run=fuzz_bombs,
