@@ -393,7 +393,7 @@ CHECKS: tuple[Check, ...] = (
         quick=80, long=10_000,
     ),
     Check(
-        name="fuzz-models", fault="trained models whose metadata lie, given to `predict`", run=fuzz_models, quick=15, long=1000,
+        name="fuzz-models", fault="trained models whose metadata lie, given to `predict`", run=fuzz_models, quick=15, long=600,
     ),
 )  # fmt: skip
 """All checks, in the order of the table."""
