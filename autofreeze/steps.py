@@ -9,9 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autofreeze.binding import BoundSchedule, has_statistics
+from autofreeze.errors import ConfigError
 
 Forward = Callable[..., Tensor]
 """(*inputs) -> logits (n, classes)."""
+
+
+ONE_IMAGE = (
+    "a batch has one image, and BatchNorm that follows its batches takes two at least; with batch_size: 3 or"
+    " more none is that small, and norm: eval keeps BatchNorm's statistics"
+)
 
 
 class Step(NamedTuple):
@@ -74,9 +81,10 @@ class Stepper:
     @property
     def splits_statistics(self) -> bool:
         """Whether BatchNorm follows parts of batches instead of whole ones."""
-        return self.micro_batch is not None and any(
-            module.training and has_statistics(module) for module in self._bound.model.modules()
-        )
+        return self.micro_batch is not None and self._follows_batches()
+
+    def _follows_batches(self) -> bool:
+        return any(module.training and has_statistics(module) for module in self._bound.model.modules())
 
     def take(
         self,
@@ -95,6 +103,7 @@ class Stepper:
 
         Raises:
             torch.OutOfMemoryError: Not even one image fits.
+            ConfigError: There is one image, and BatchNorm has one value of it to follow.
         """
         loss, predicted = self._gradients(forward, inputs, targets, again)
         # One copy from the device for everything that has to be looked at.
@@ -142,8 +151,13 @@ class Stepper:
         self, forward: Forward, inputs: tuple[Tensor, ...], targets: Tensor, total: Tensor | int | None
     ) -> tuple[Tensor, Tensor]:
         """Add the gradients of a batch, or of a part of one whose weights sum up to ``total``."""
-        with autocast(self._device):
-            logits = forward(*inputs)
+        try:
+            with autocast(self._device):
+                logits = forward(*inputs)
+        except ValueError as error:
+            if len(targets) > 1 or not self._follows_batches():
+                raise
+            raise ConfigError(ONE_IMAGE) from error
         loss = F.cross_entropy(
             logits.float(),
             targets,

@@ -8,6 +8,7 @@ from torch import nn
 from autofreeze import recipes
 from autofreeze.binding import Columns
 from autofreeze.engine import Engine
+from autofreeze.errors import ConfigError
 from autofreeze.regime import Regime
 from autofreeze.training import fit
 
@@ -149,3 +150,10 @@ def test_features_are_handed_out_again_after_a_try_that_wrote_to_them(backbone, 
         )
         ends.append(records[-1])
     assert ends[1].train_loss == pytest.approx(ends[0].train_loss, rel=1e-5)
+
+
+def test_a_batch_of_one_image_that_batchnorm_would_follow_is_told_with_the_way_out(train):
+    with pytest.raises(ConfigError, match=r"a batch has one image.*norm: eval"):
+        train("test_resnet", regime=Regime(batch_size=1))
+    records, _ = train("test_resnet", regime=Regime(batch_size=1, norm="eval"))
+    assert records[-1].last
