@@ -94,6 +94,11 @@ def with_head_rate(rate: float) -> str:
     return f"head_lr: {rate!r}\n"
 
 
+def with_batches(size: int) -> str:
+    """Give a space of whole fine-tuning, BatchNorm following its batches, in batches of one size."""
+    return f"unfreeze_depth: all\nhead_lr: 0.001\nnorm: follow\nbatch_size: {size}\n"
+
+
 PLAIN = partial(write_classes, counts=(12, 12))
 DATA: tuple[Case, ...] = (
     Case("one pixel that is no number", write_nan_pixel, ("--max-bad-images", "0.1")),
@@ -106,6 +111,9 @@ DATA: tuple[Case, ...] = (
     Case("no class in val/", partial(write_split, train=(8, 8), val=(8, 0), test=(4, 4))),
     Case("no class in test/", partial(write_split, train=(8, 8), val=(4, 4), test=(8, 0))),
     Case("no class in train/", partial(write_split, train=(8, 0), val=(4, 4), test=(4, 4))),
+    Case("batches of one image", PLAIN, (), with_batches(1)),
+    Case("thirteen images in batches of two", partial(write_classes, counts=(8, 8)), (), with_batches(2)),
+    Case("a batch larger than all images", PLAIN, (), with_batches(65_536)),
     Case("1,000 classes", partial(write_classes, counts=(3,) * 1000)),
 )
 OPTIONS: tuple[Case, ...] = (
@@ -252,7 +260,7 @@ def try_values(effort: Effort) -> Outcome:
 
 CHECKS: tuple[Check, ...] = (
     Check(
-        name="number-data", fault="images that say nothing, classes of none, one or too few, 1,000 classes",
+        name="number-data", fault="images that say nothing, classes of too few or 1,000, batches of one",
         run=partial(try_searches, DATA), quick=2, long=len(DATA),
     ),
     Check(
@@ -261,6 +269,6 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         name="number-values", fault="a training of one's own yields inf, NaN, −0, 1e308, denormals",
-        run=try_values, quick=4, long=60,
+        run=try_values, quick=4, long=40,
     ),
 )  # fmt: skip
