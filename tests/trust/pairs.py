@@ -147,7 +147,7 @@ def pair_clears(effort: Effort) -> Outcome:
             time.sleep(0.01)
         return times, size
 
-    while clears < effort.times:
+    while clears < effort.times or searches < effort.times // 200:
         out = effort.folder / f"run-{searches}"
         searches += 1
         with ThreadPoolExecutor(3) as beside:
