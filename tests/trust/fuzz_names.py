@@ -227,8 +227,8 @@ def fuzz_code(effort: Effort) -> Outcome:
 
     def body(finds: Finds, example: tuple[list[str], str]) -> None:
         given = copy.deepcopy(plain)
-        for text in example[0]:
-            given = renamed(given, text, example[1])
+        for number, text in enumerate(example[0]):  # names stay apart
+            given = renamed(given, text, f"{example[1]}{number or ''}")
         file.write_bytes(as_text(given))
         read: Any = finds.attempt("NativeFile.load", example, lambda: NativeFile.load(file), effort.folder)
         for target in TARGETS if read is not None else ():
@@ -242,7 +242,8 @@ def fuzz_code(effort: Effort) -> Outcome:
                 for one in wrong_code(before.text, now.text, now.ending, example[1]):
                     finds.add(f"export --to {target}: {one}", example)
 
-    strategy = st.tuples(st.lists(st.sampled_from(free), min_size=1, max_size=2, unique=True), words)
+    some = st.lists(st.sampled_from(free), min_size=1, max_size=2, unique=True)
+    strategy = st.tuples(st.one_of(some, st.just(free)), words)
     return with_examples(effort, strategy, body)
 
 
