@@ -14,7 +14,7 @@ from trust.victims import Fault
 
 MiB = 1 << 20
 TOO_LARGE = ("too large", "ulimit -f")
-NO_ROOM = ("no space", "room", "full")
+NO_ROOM = ("no space", "room", "full", "b free")
 NO_HANDLES = ("too many open files",)
 NO_MEMORY = ("memory", "ulimit -v")
 
@@ -52,9 +52,20 @@ def _handles(effort: Effort) -> Outcome:
 
 
 def _memory(effort: Effort) -> Outcome:
-    return _search(
-        effort, MiB, 200 * MiB, "more memory", lambda most: partial(little_memory, most), *NO_MEMORY
-    )
+    """Searches, and every third time trains and looks, with little memory beside what is loaded."""
+    tries = Tries(effort)
+    for turn, most in enumerate(_spread(effort.rng, effort.times, MiB, 200 * MiB)):
+        spot, fault, limit = tries.spot(), f"{most:,} bytes of memory", partial(little_memory, most)
+        if turn % 3 < 2:
+            tries.judge(spot.search(fault=limit), fault, 0, 1, says=NO_MEMORY)
+            tries.resume(spot, fault)
+            continue
+        told = ("train", spot.ground.schedule, spot.ground.data, "--threads", 1, "--out", spot.root / "model")
+        tries.judge(spot.command(*told, fault=limit), f"train, {fault}", 0, 1, says=NO_MEMORY)
+        tries.train(spot, fault)
+        shown = spot.command("report", spot.ground.run, fault=limit)
+        tries.judge(shown, f"report, {fault}", 0, 1, says=NO_MEMORY)
+    return tries.outcome(effort.times)
 
 
 def _disk(effort: Effort) -> Outcome:
@@ -153,7 +164,7 @@ CHECKS: tuple[Check, ...] = (
         run=_handles, quick=1, long=12,
     ),
     Check(
-        name="resource-memory", fault="a search with little memory (`RLIMIT_AS`), then `--resume`",
+        name="resource-memory", fault="search and train with little memory (`RLIMIT_AS`), then without that",
         run=_memory, quick=1, long=15,
     ),
 )  # fmt: skip
