@@ -194,7 +194,7 @@ def fuzz_checkpoints(effort: Effort) -> Outcome:
 CHECKS: tuple[Check, ...] = (
     Check(
         name="fuzz-caches", fault="decoded images, features, notes and surveys in the cache changed, then a run",
-        run=fuzz_caches, quick=7, long=280,
+        run=fuzz_caches, quick=7, long=200,
     ),
     Check(
         name="fuzz-checkpoints", fault="rolling checkpoints changed, or code in their place, then `--resume`",
