@@ -87,7 +87,7 @@ def test_an_allocation_that_fails_where_memory_is_short_ends_the_search(made_up,
 
 def test_an_allocation_that_no_machine_could_make_is_the_runs_own_failure(made_up):
     def absurd(_):
-        np.ones(2**60)
+        np.ones(2**50)
         yield
 
     executor = LocalExecutor(absurd)
