@@ -369,7 +369,12 @@ class SearchSession:
             raise gone(self.out)
         began = time.monotonic()
         result = self._collect(trials, cut_short)
-        write_report(result, self.out, gather(result, self.out, self.subject, self.space))
+        try:
+            write_report(result, self.out, gather(result, self.out, self.subject, self.space))
+        except OSError as error:
+            if not (self.out / "run.json").exists():
+                raise gone(self.out) from error
+            raise
         took = time.monotonic() - began
         self._writing += took
         spared = self._writing > FREE_WRITING or self.cluster is not None
