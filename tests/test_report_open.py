@@ -212,3 +212,21 @@ def test_a_summary_whose_data_sets_lie_elsewhere_is_refused_and_nothing_is_writt
     before = sorted(tmp_path.rglob("*"))
     assert main(["report", str(tmp_path)]) == 2
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        ("data", "images", None), ("data", "folds", ["many"]), ("data", "classes", "ab"),
+        ("backbone", "preprocessing_from", "no mapping"), ("backbone", "work_shares", [None]),
+        ("settings", "trials", "all"),
+    ],
+)  # fmt: skip
+def test_a_report_whose_facts_are_of_another_kind_is_told_as_damaged(a_run, capsys, where, name, value):
+    report = json.loads((a_run / REPORT).read_text())
+    report[where].pop(name)
+    if value is not None:
+        report[where][name] = value
+    (a_run / REPORT).write_text(json.dumps(report))
+    assert main(["report", str(a_run)]) == 2
+    assert "report.json is damaged" in capsys.readouterr().err

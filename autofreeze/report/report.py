@@ -8,6 +8,7 @@ from typing import Any
 from autofreeze.evidence import Evidence
 from autofreeze.phrases import sentence
 from autofreeze.report.comparison import Compared, compare
+from autofreeze.report.facts import check_facts
 from autofreeze.report.stability import Stability, stability_of
 from autofreeze.results import StudyResult
 from autofreeze.verdict import Verdict, verdict_of
@@ -63,4 +64,6 @@ class Report:
             pydantic.ValidationError: It is damaged, or from another version.
         """
         kept = {key: value for key, value in data.items() if key not in (*DERIVED, EVIDENCE)}
-        return cls(StudyResult.model_validate(kept), Evidence.model_validate(data.get(EVIDENCE, {})))
+        result = StudyResult.model_validate(kept)
+        check_facts(result)
+        return cls(result, Evidence.model_validate(data.get(EVIDENCE, {})))
