@@ -583,19 +583,29 @@ def test_names_are_shown_as_text_whatever_they_hold(tmp_path, capsys, monkeypatc
     [("utf-8", ()), ("ascii", ()), ("utf-8", ("--json",))],
     ids=["utf-8", "ascii", "json"],
 )
-def test_names_that_are_no_text_break_nothing(folder, cache, encoding, as_json):
+def test_names_of_files_that_are_no_text_break_nothing(folder, cache, encoding, as_json):
+    (folder / "train" / "ant" / "caf\udce9.png").write_bytes(b"no image")  # the byte 0xe9, which is no UTF-8
+    done = _checked_by(encoding, folder, "--cache", cache, *as_json)
+    assert (done.returncode, done.stderr) == (2, b"")  # an unreadable image is an error
+    assert rb"caf\udce9.png" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_class_whose_name_is_no_text_is_told_on_any_terminal(folder, cache, encoding):
     for part in ("train", "test"):
-        (folder / part / "ant").rename(folder / part / "caf\udce9")  # the byte 0xe9, which is no UTF-8
-    done = subprocess.run(
-        [sys.executable, "-m", "autofreeze.cli", "check", folder, "--cache", cache, *as_json],
+        (folder / part / "ant").rename(folder / part / "caf\udce9")
+    done = _checked_by(encoding, folder, "--cache", cache)
+    assert done.returncode == 2
+    assert rb"class caf\udce9: has a name that is no UTF-8; rename it" in done.stderr
+
+
+def _checked_by(encoding, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "autofreeze.cli", "check", *arguments],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"},
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert rb"caf\udce9" in done.stdout
-    if as_json:
-        assert json.loads(done.stdout)["classes"] == ["bee", "caf\udce9"]
 
 
 def test_help_loads_nothing_heavy():
