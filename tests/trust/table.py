@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parents[2] / "docs" / "trust.md"
-BEGIN, END = "<!-- made by python -m tests.trust --long -->\n", "\n<!-- end -->"
+BEGIN, END = "<!-- made by python -m tests.trust --long -->\n", "<!-- end -->\n"
 HEAD = (
     "| check | fault or input | tried | lost | wrong | seconds to recover, median (longest) | took |"
     " besides |\n"
@@ -36,7 +36,8 @@ class Row:
 def parts() -> tuple[str, str, str]:
     """Give the page before the table, what lies between the marks, and the page after it."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    inside, _, after = rest.partition(END)
+    inside, mark, after = rest.partition(END)
+    assert mark, f"{PAGE} has lost its marks"
     return before, inside, after
 
 
@@ -48,5 +49,5 @@ def renew(about: str, rows: list[Row]) -> None:
         rows: Of all checks.
     """
     before, _, after = parts()
-    table = "\n".join([about, "", HEAD, *map(str, rows)])
+    table = "\n".join([about, "", HEAD, *map(str, rows), ""])
     PAGE.write_text(before + BEGIN + table + END + after, encoding="utf-8")
