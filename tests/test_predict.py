@@ -154,7 +154,7 @@ def test_any_name_of_a_class_or_a_file_comes_back_as_it_was():
 
 def test_classes_called_anything_are_trained_and_predicted(native_file, write_images, tmp_path):
     data = tmp_path / "data"
-    names = {"plain": "=1+1", "rows": 'a "b"\nc', "columns": os.fsdecode(b"caf\xe9")}
+    names = {"plain": "=1+1", "rows": 'a "b"\nc', "columns": "café\u202e"}
     for part, first in (("train", 0), ("val", 50)):
         write_images(data / part, (3, 3, 3), first=first)
         for old, new in names.items():
@@ -168,11 +168,9 @@ def test_classes_called_anything_are_trained_and_predicted(native_file, write_im
     rows = rows_of(out.read_text(encoding="utf-8"))
     assert len(rows) == 9
     assert {row["file"].rpartition("/")[0].rpartition("/")[2] for row in rows} == {
-        "=1+1", 'a "b"\nc', "caf\\udce9"
+        "=1+1", 'a "b"\nc', "café\u202e"
     }  # fmt: skip
-    assert list(rows[0])[4:] == [
-        f"p_{name.encode('utf-8', 'backslashreplace').decode()}" for name in read_model(path).classes
-    ]
+    assert list(rows[0])[4:] == [f"p_{name}" for name in read_model(path).classes]
 
 
 @pytest.fixture(scope="module")
