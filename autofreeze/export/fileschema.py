@@ -7,6 +7,7 @@ do not agree (``consistency.py``), a ramp longer than the run, a number of image
 from typing import Any
 
 from autofreeze.export.native import NativeFile
+from autofreeze.metrics import METRICS
 from autofreeze.valueschema import DIALECT, cleaned, describe, kinds_in
 
 
@@ -58,7 +59,7 @@ def _estimated_when_confirmed() -> dict[str, Any]:
 
 
 def _what_images_need() -> dict[str, Any]:
-    """Require of the backbone what only a user's own training can do without."""
+    """Require what only a user's own training can do without: of the backbone, and a metric that is known."""
     backbone = {
         "required": ["model", "preprocessing", "groups", "modes"],
         "properties": {
@@ -69,5 +70,7 @@ def _what_images_need() -> dict[str, Any]:
     }
     return {
         "if": {"properties": {"task": {"type": "object"}}, "required": ["task"]},
-        "then": {"properties": {"backbone": backbone}},
+        "then": {
+            "properties": {"backbone": backbone, "result": {"properties": {"metric": {"enum": [*METRICS]}}}}
+        },
     }
