@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ NO_ROOM = ("no space", "room", "full", "b free")
 NO_HANDLES = ("too many open files",)
 NO_MEMORY = ("memory", "ulimit -v")
 THREAD_DIED = "Exception ignored in thread started by"
+_OF_LIBRARIES = (-signal.SIGSEGV, -signal.SIGABRT)
 
 
 def _spread(rng: random.Random, times: int, low: float, high: float) -> list[int]:
@@ -56,15 +58,18 @@ def _memory(effort: Effort) -> Outcome:
     """Searches, and every third time trains and looks, with little memory beside what is loaded.
 
     A thread that finds no memory as it begins makes Python wait for it without end
-    (python/cpython#140746). What hangs so is killed, counted in the note, and must go on like the others.
+    (python/cpython#140746), and libraries read from where they were given no memory. What hangs or dies so
+    is counted in the note, and must go on like the others.
     """
-    tries, hung = Tries(effort), 0
+    tries, hung, died = Tries(effort), 0, 0
     for turn, most in enumerate(_spread(effort.rng, effort.times, MiB, 200 * MiB)):
         spot, fault, limit = tries.spot(), f"{most:,} bytes of memory", partial(little_memory, most)
         if turn % 3 < 2:
             ended = spot.search(fault=limit)
             if ended.killed and THREAD_DIED in ended.err:
                 hung += 1
+            elif ended.status in _OF_LIBRARIES:
+                died += 1
             else:
                 tries.judge(ended, fault, 0, 1, says=NO_MEMORY)
             tries.resume(spot, fault)
@@ -74,7 +79,7 @@ def _memory(effort: Effort) -> Outcome:
         tries.train(spot, fault)
         shown = spot.command("report", spot.ground.run, fault=limit)
         tries.judge(shown, f"report, {fault}", 0, 1, says=NO_MEMORY)
-    note = f"{tries.stopped} ended by it, {hung} hung in a thread without memory (a fault of Python's)"
+    note = f"{tries.stopped} ended by it; {hung} hung and {died} died within Python or a library"
     return tries.outcome(effort.times, note)
 
 
