@@ -220,12 +220,13 @@ def check_usable(path: Path, *, resume: bool) -> None:
     if not path.is_dir():
         check_can_be_made(path)
         return
-    if (path / "run.json").exists():
+    held = any(entry.name != ".lock" and not entry.match(".run.json.*") for entry in path.iterdir())
+    if (path / "run.json").exists():  # asked afterwards: another search may be making its folder just now
         if not resume:
             raise RunFolderError(
                 "holds a study already; go on with it by --resume, or choose another --out", where=str(path)
             )
-    elif any(entry.name != ".lock" and not entry.match(".run.json.*") for entry in path.iterdir()):
+    elif held:
         raise RunFolderError("is neither empty nor a run folder; choose another --out", where=str(path))
 
 

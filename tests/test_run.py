@@ -5,13 +5,14 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import filelock
 import pytest
 
 from autofreeze.errors import RunFolderError
 from autofreeze.records import read_records, repair
-from autofreeze.run import RunFolder, read_about
+from autofreeze.run import RunFolder, check_usable, read_about
 
 IDENTITY = {"data": "abc", "seed": 0, "groups": ["stem", "head"]}
 
@@ -293,3 +294,15 @@ def test_a_run_file_that_is_damaged_is_refused(folder, text):
     (folder / "run.json").write_text(text, encoding="latin-1")
     with pytest.raises(RunFolderError, match=r"run\.json"):
         RunFolder(folder, IDENTITY, resume=True)
+
+
+def test_a_folder_that_another_search_makes_just_now_is_told_as_a_study(tmp_path, monkeypatch):
+    listed = Path.iterdir
+
+    def then_another_begins(folder):
+        (folder / "run.json").write_text("{}")
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", then_another_begins)
+    with pytest.raises(RunFolderError, match="holds a study already"):
+        check_usable(tmp_path, resume=False)
