@@ -40,8 +40,21 @@ def test_every_check_holds_a_promise_by_its_name_or_with_its_family(family):
     assert alone or f"`tests/test_trust_{family}.py`" in TEXT
 
 
-def test_what_the_table_shows_is_what_the_checks_do():
+def test_the_table_has_a_row_for_each_check_and_shows_what_it_does():
     checks = {check.name: check for check in all_checks()}
+    assert list(rows()) == list(checks)
     for name, row in rows().items():
         assert row[1] == checks[name].fault.replace("|", "\\|")
         assert int(row[2].replace(",", "")) >= checks[name].long
+
+
+def test_every_find_names_checks_that_exist():
+    _, _, after = parts()
+    found = {
+        name
+        for line in after.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([\w-]+)`", line.split("|")[1])
+    }
+    assert found
+    assert found <= {check.name for check in all_checks()}
