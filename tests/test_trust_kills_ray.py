@@ -3,6 +3,7 @@
 import pytest
 from raylets import why_not
 from trust import kills_ray
+from trust.cases import cases
 
 pytestmark = [
     pytest.mark.ray,
@@ -11,12 +12,6 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        pytest.param(one, marks=pytest.mark.long if one.name == "kill-ray-head" else (), id=one.name)
-        for one in kills_ray.CHECKS
-    ],
-)
+@pytest.mark.parametrize("check", cases(kills_ray.CHECKS, long=("kill-ray-head",)))
 def test_a_search_on_a_cluster_that_loses_its_parts_goes_on_and_has_lost_nothing(check, tmp_path):
     check.try_few(tmp_path)

@@ -2,17 +2,12 @@
 
 import pytest
 from trust import pairs
+from trust.cases import cases
 
 LONG = ("pair-cache", "pair-room")
 """Several searches beside others of their own."""
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        pytest.param(one, marks=pytest.mark.long if one.name in LONG else (), id=one.name)
-        for one in pairs.CHECKS
-    ],
-)
+@pytest.mark.parametrize("check", cases(pairs.CHECKS, long=LONG))
 def test_two_at_once_do_not_harm_each_other(check, tmp_path):
     check.try_few(tmp_path)

@@ -2,17 +2,11 @@
 
 import pytest
 from trust import repeats
+from trust.cases import cases
 from trust.repeats import paths_apart
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        pytest.param(check, marks=(pytest.mark.ray, pytest.mark.long) if check.ray else ())
-        for check in repeats.CHECKS
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("check", cases(repeats.CHECKS, long=("repeat-ray",)))
 def test_the_same_command_gives_the_same_study(check, tmp_path):
     check.try_few(tmp_path)
 

@@ -2,14 +2,9 @@
 
 import pytest
 from trust import soak
+from trust.cases import cases
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        pytest.param(one, marks=() if one.name == "soak-own" else pytest.mark.long, id=one.name)
-        for one in soak.CHECKS
-    ],
-)
+@pytest.mark.parametrize("check", cases(soak.CHECKS, long=("soak-images",)))
 def test_many_trials_in_one_process_leave_memory_handles_and_threads_as_they_were(check, tmp_path):
     check.try_few(tmp_path)

@@ -6,17 +6,11 @@ import zipfile
 
 import pytest
 from trust import supply
+from trust.cases import cases
 from trust.supply import can_be_alone, distributions_for, link_distributions, missing_files, run_alone
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        pytest.param(check, marks=(pytest.mark.ray, pytest.mark.long) if check.ray else ())
-        for check in supply.CHECKS
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("check", cases(supply.CHECKS, long=("supply-home",)))
 def test_what_is_shipped_works_by_itself_and_sends_nothing(check, tmp_path):
     check.try_few(tmp_path)
 
