@@ -2,8 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +168,7 @@ class SearchSession:
             self._foresee(study.results, seconds)
             watcher.after_trial()
             try:
-                with self.display.shown() if self.display else nullcontext():
+                with self._seen_to_go(), self.display.shown() if self.display else nullcontext():
                     limits = self._limits(seconds)
                     watcher.searching(limits.seconds)
                     cut_short = study.search(limits, should_stop)
@@ -181,8 +181,6 @@ class SearchSession:
                     self._write(study.results, reason_of(error))
                 raise
             except (OSError, MemoryError, RuntimeError) as error:
-                if not (self.out / "run.json").exists():
-                    raise gone(self.out) from error
                 fault = error if isinstance(error, OSError) else fault_in(error)
                 if fault is None:
                     raise
@@ -359,22 +357,37 @@ class SearchSession:
             **({"candidates": self.options.candidates} if self.options.candidates > 1 else {}),
         }
 
+    @property
+    def _is_there(self) -> bool:
+        """Whether the run folder is still where it was."""
+        return (self.out / "run.json").exists()
+
+    @contextmanager
+    def _seen_to_go(self) -> Iterator[None]:
+        """Tell that the run folder was removed or renamed, when an error in the block comes from that.
+
+        Raises:
+            RunFolderError: It does.
+        """
+        try:
+            yield
+        except (OSError, MemoryError, RuntimeError) as error:
+            if not self._is_there:
+                raise gone(self.out) from error
+            raise
+
     def _write(self, trials: tuple[TrialResult, ...], cut_short: str) -> StudyResult:
         """Write the report as things stand.
 
         Raises:
             RunFolderError: The run folder was removed or renamed: a report alone could not be resumed.
         """
-        if not (self.out / "run.json").exists():
+        if not self._is_there:
             raise gone(self.out)
         began = time.monotonic()
         result = self._collect(trials, cut_short)
-        try:
+        with self._seen_to_go():
             write_report(result, self.out, gather(result, self.out, self.subject, self.space))
-        except OSError as error:
-            if not (self.out / "run.json").exists():
-                raise gone(self.out) from error
-            raise
         took = time.monotonic() - began
         self._writing += took
         spared = self._writing > FREE_WRITING or self.cluster is not None
