@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from autofreeze import api
+from autofreeze import api, searching, study
+from autofreeze.errors import RunFolderError
 from autofreeze.imagesubject import ImageSubject
 from autofreeze.records import read_records
 from autofreeze.results import Ending
@@ -158,6 +159,25 @@ def test_ctrl_c_ends_the_search_after_the_epoch_with_a_report_and_it_can_go_on(
     result = api.search(class_folders, out=out, trials=10, resume=True, **GIVEN)
     assert told(result) == told(unbroken[0])
     assert curves(out) == curves(unbroken[1])
+
+
+@pytest.mark.parametrize("instant", ["write_report", "read_records"])
+def test_a_run_folder_that_goes_while_a_search_runs_is_told_as_gone(
+    class_folders, tmp_path, monkeypatch, instant
+):
+    out = tmp_path / "run"
+    owner = {"write_report": searching, "read_records": study}[instant]
+    real = getattr(owner, instant)
+
+    def after_it_has_gone(*arguments):
+        if (out / "run.json").exists():
+            out.rename(tmp_path / "elsewhere")
+        return real(*arguments)
+
+    monkeypatch.setattr(owner, instant, after_it_has_gone)
+    with pytest.raises(RunFolderError, match="was removed or renamed while the search ran"):
+        api.search(class_folders, out=out, trials=1, **GIVEN)
+    assert not (out / "report.json").exists()
 
 
 @pytest.mark.long
