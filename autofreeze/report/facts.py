@@ -3,7 +3,7 @@
 from typing import Any, NotRequired
 
 from pydantic import TypeAdapter
-from typing_extensions import TypedDict  # pydantic has it, and wants it before Python 3.12
+from typing_extensions import TypedDict
 
 from autofreeze.results import StudyResult
 
