@@ -295,3 +295,10 @@ def test_the_digest_follows_names_shapes_types_and_bits_but_not_the_order():
     for other in (weight.reshape(4, 3), weight.int(), nudged):
         assert tensors_digest({**TENSORS, "conv.weight": other}) != digest
     assert tensors_digest({"a": weight}) != tensors_digest({"b": weight})
+
+
+def test_numbers_of_a_type_that_cannot_be_read_are_told_with_their_name(tmp_path):
+    path = tmp_path / "four_bits.pth"
+    torch.save({"block.weight": torch.zeros(4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, path)
+    with pytest.raises(BackboneError, match=r"'block\.weight': numbers of type .* save them as float32"):
+        read_weights(path)
